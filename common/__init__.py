@@ -1,0 +1,1 @@
+"""What every paper shares; knows no paper."""

@@ -1,0 +1,1 @@
+"""What a run leaves behind for machines: resumable state and release weights."""

@@ -1,0 +1,263 @@
+"""Image classification as a task: any model that maps images to logits.
+
+A package derives from `Classification` and builds its model; the recipe (crops,
+RandAugment, mixup, label smoothing) comes from the config.
+"""
+
+from __future__ import annotations
+
+import abc
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import optax
+
+from common import config as configs
+from common.data import decode, mixup, randaugment, sources, transforms
+from common.data.normalization import STYLES, normalize
+from common.data.size import height_width
+from common.data.sources import Source
+from common.errors import ConfigError, DataError
+from common.task import Batch, LossOutput, Monitor, Task, Variables
+
+_CROPS = ("random_resized", "none")
+
+
+def default_config() -> ml_collections.ConfigDict:
+    """Returns the shared defaults with the fields of classification."""
+    config = configs.default()
+    config.loss = ml_collections.ConfigDict()
+    config.loss.label_smoothing = 0.0
+    config.preprocess = ml_collections.ConfigDict()
+    config.preprocess.normalization = "imagenet"  # a key of normalization.STYLES
+    config.preprocess.eval_crop = "official"  # squash, or a fraction such as "0.875"
+    config.augment.crop = "random_resized"  # or none: the whole image
+    config.augment.flip = True
+    config.augment.randaugment_layers = 0
+    config.augment.randaugment_magnitude = 10.0
+    config.augment.rotate = 0.0  # up to so many degrees
+    config.augment.translate = 0.0  # up to this share of the side
+    config.augment.scale = 0.0  # up to 1 +- this
+    config.augment.mixup_alpha = 0.0
+    config.augment.cutmix_alpha = 0.0
+    return config
+
+
+class Classification(Task):
+    """Softmax classification of images into the classes of a source."""
+
+    monitor = Monitor("top1", "max")
+
+    def __init__(self, config: ml_collections.ConfigDict):
+        """Checks the config's fields of classification.
+
+        Raises:
+          ConfigError: one of them is unknown or out of range.
+        """
+        super().__init__(config)
+        defaults = default_config()
+        for section in ("augment", "preprocess", "loss"):
+            for key in config[section]:
+                if key not in defaults[section]:
+                    raise ConfigError(
+                        configs.unknown(f"config.{section} key", key, defaults[section])
+                    )
+        if config.augment.crop not in _CROPS:
+            raise ConfigError(
+                configs.unknown("config.augment.crop", config.augment.crop, _CROPS)
+            )
+        if config.preprocess.normalization not in STYLES:
+            raise ConfigError(
+                configs.unknown(
+                    "config.preprocess.normalization",
+                    config.preprocess.normalization,
+                    STYLES,
+                )
+            )
+        if not 0 <= config.loss.label_smoothing < 1:
+            raise ConfigError(
+                f"config.loss.label_smoothing={config.loss.label_smoothing} must be in "
+                "[0, 1)"
+            )
+
+    @abc.abstractmethod
+    def build_model(self, num_classes: int) -> nn.Module:
+        """Returns a module with `apply(variables, images, train)` -> `[B, K]`."""
+
+    @property
+    def num_classes(self) -> int:
+        """Width of the logits; known once the training data was opened."""
+        if self.config.data.num_classes is None:
+            raise ConfigError("config.data.num_classes is needed when data is not open")
+        return self.config.data.num_classes
+
+    @property
+    def model(self) -> nn.Module:
+        """The model; modules are cheap descriptions, so it is made on demand."""
+        return self.build_model(self.num_classes)
+
+    def source(self, split: str, data_dir: str | None) -> Source:
+        """Opens the data; the first to be opened decides an open number of classes."""
+        data = self.config.data
+        source = sources.open_source(data, split, data_dir)
+        found = len(source.class_names)
+        if data.num_classes is None:
+            data.num_classes = found
+        if found > data.num_classes:
+            raise ConfigError(
+                f"the {split} data has {found} classes, config.data.num_classes is "
+                f"{data.num_classes}"
+            )
+        return source
+
+    def transforms(self, split: str) -> Sequence[Any]:
+        """The host side of the recipe; normalisation and mixup run on the device."""
+        size, augment = self.config.data.image_size, self.config.augment
+        if split == "eval":
+            return [transforms.CenterCrop(size, self._eval_crop), transforms.ToArray()]
+        chain: list[Any] = [
+            transforms.RandomResizedCrop(size)
+            if augment.crop == "random_resized"
+            else transforms.Resize(size)
+        ]
+        if augment.flip:
+            chain.append(transforms.RandomFlip())
+        if augment.rotate or augment.translate or augment.scale:
+            chain.append(
+                transforms.RandomAffine(
+                    augment.rotate,
+                    augment.translate,
+                    (1 - augment.scale, 1 + augment.scale),
+                )
+            )
+        if augment.randaugment_layers:
+            chain.append(
+                randaugment.RandAugment(
+                    augment.randaugment_layers, augment.randaugment_magnitude
+                )
+            )
+        return [*chain, transforms.ToArray()]
+
+    def batch_spec(self, size: int) -> dict[str, jax.ShapeDtypeStruct]:
+        """uint8 images with label and id."""
+        height, width = height_width(self.config.data.image_size)
+        number = jax.ShapeDtypeStruct((size,), jnp.int32)
+        image = jax.ShapeDtypeStruct((size, height, width, 3), jnp.uint8)
+        return {"image": image, "label": number, "id": number}
+
+    def init(self, key: jax.Array, batch: Batch) -> Variables:
+        """Random variables of the model."""
+        return self.model.init(key, self._normalize(batch["image"][:1]), train=False)
+
+    def loss(self, variables: Variables, batch: Batch, key: jax.Array) -> LossOutput:
+        """Cross entropy with label smoothing and, when switched on, mixed examples."""
+        mix_key, dropout_key = jax.random.split(key)
+        smoothing, augment = self.config.loss.label_smoothing, self.config.augment
+        images = self._normalize(batch["image"])
+        targets = jax.nn.one_hot(batch["label"], self.num_classes)
+        targets = optax.smooth_labels(targets, smoothing)
+        if augment.mixup_alpha or augment.cutmix_alpha:
+            images, targets = mixup.mix(
+                mix_key, images, targets, augment.mixup_alpha, augment.cutmix_alpha
+            )
+        logits, model_state = self.model.apply(
+            variables,
+            images,
+            train=True,
+            mutable=[name for name in variables if name != "params"],
+            rngs={"dropout": dropout_key},
+        )
+        return LossOutput(
+            loss=optax.softmax_cross_entropy(logits, targets),
+            model_state=model_state,
+            metrics={"top1": jnp.argmax(logits, -1) == jnp.argmax(targets, -1)},
+        )
+
+    def evaluate(self, variables: Variables, batch: Batch) -> Mapping[str, jax.Array]:
+        """Loss, prediction and rank of the true class of every example."""
+        logits = self._logits(variables, batch["image"])
+        labels = batch["label"]
+        of_label = jnp.take_along_axis(logits, labels[:, None], axis=-1)
+        return {
+            "loss": optax.softmax_cross_entropy_with_integer_labels(logits, labels),
+            "label": labels,
+            "prediction": jnp.argmax(logits, -1).astype(jnp.int32),
+            "confidence": jnp.max(jax.nn.softmax(logits), -1),
+            # Ties count against the model, so constant logits score nothing.
+            "rank": jnp.sum(logits >= of_label, -1).astype(jnp.int32) - 1,
+        }
+
+    def summarize(self, outputs: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Mean loss and top-k accuracies as fractions."""
+        metrics = {
+            "loss": float(np.mean(outputs["loss"])),
+            "top1": float(np.mean(outputs["rank"] < 1)),
+        }
+        if self.num_classes > 5:
+            metrics["top5"] = float(np.mean(outputs["rank"] < 5))
+        return metrics
+
+    def pictures(
+        self,
+        outputs: Mapping[str, np.ndarray],
+        source: Source,
+        workdir: Path,
+    ) -> list[tuple[str, Path]]:
+        """The confusion matrix, and examples with the most confident errors first."""
+        from common import classification_pictures
+
+        return classification_pictures.draw(
+            outputs, source, self.transforms("eval"), workdir
+        )
+
+    def predict(
+        self, variables: Variables, paths: Sequence[str], workdir: Path
+    ) -> list[str]:
+        """One line per image: the most likely classes with their probabilities."""
+        names = class_names(workdir, self.num_classes)
+        probabilities = jax.jit(lambda v, x: jax.nn.softmax(self._logits(v, x)))
+        lines = []
+        # Read all first: a broken file should not appear after minutes of work.
+        for path, image in zip(paths, [self._read(p) for p in paths], strict=True):
+            row = np.asarray(probabilities(variables, image[None]))[0]
+            best = np.argsort(-row, kind="stable")[:5]
+            shown = ", ".join(f"{names[k]} {100 * row[k]:.1f} %" for k in best)
+            lines.append(f"{path}: {shown}")
+        return lines
+
+    @property
+    def _eval_crop(self) -> str | float:
+        crop = self.config.preprocess.eval_crop
+        try:
+            return float(crop)
+        except ValueError:
+            return crop
+
+    def _read(self, path: str) -> np.ndarray:
+        try:
+            example: Any = {"image": decode.decode(path)}
+        except Exception as error:  # Pillow raises many types for broken files.
+            raise DataError(f"cannot read image {path}: {error}") from error
+        for transform in self.transforms("eval"):
+            example = transform.map(example)
+        return example["image"]
+
+    def _normalize(self, images: jax.Array) -> jax.Array:
+        return normalize(images, self.config.preprocess.normalization)
+
+    def _logits(self, variables: Variables, images: jax.Array) -> jax.Array:
+        return self.model.apply(variables, self._normalize(images), train=False)
+
+
+def class_names(workdir: Path, num_classes: int) -> list[str]:
+    """Returns the names a run saved, or the class numbers."""
+    path = workdir / "class_names.json"
+    names = json.loads(path.read_text()) if path.exists() else []
+    return [*names, *map(str, range(len(names), num_classes))]

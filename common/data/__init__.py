@@ -1,0 +1,1 @@
+"""Input: sources, decoding, transforms, batching and on-device mixing."""

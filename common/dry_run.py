@@ -1,0 +1,92 @@
+"""What a run would be, without training: sizes, costs, memory, shardings."""
+
+from __future__ import annotations
+
+import collections
+from typing import Any
+
+import jax
+import ml_collections
+from clu import parameter_overview
+
+from common.task import Task
+from common.train.experiment import Experiment
+
+
+def describe(
+    task: Task, config: ml_collections.ConfigDict, data_dir: str | None = None
+) -> str:
+    """Builds and compiles a run and describes it.
+
+    Args:
+      task: what would be trained.
+      config: validated config.
+      data_dir: overrides `config.data.dir`.
+
+    Returns:
+      Parameter table, length, FLOPs, compiled memory and shardings, as text.
+
+    Raises:
+      ConfigError: something given cannot work.
+    """
+    experiment = Experiment(task, config, data_dir)
+    experiment.open_data()
+    params = experiment.abstract_variables["params"]
+    table = parameter_overview.get_parameter_overview(params, include_stats=False)
+    compiled = experiment.compile_step()
+    lines = [
+        table,
+        f"data: {len(experiment.train_source):,} training, "
+        f"{len(experiment.eval_source):,} evaluation examples",
+        f"length: {experiment.total_steps:,} steps of batch {config.batch_size} "
+        f"({experiment.total_steps / experiment.steps_per_epoch:.1f} epochs)",
+        _flops(experiment),
+        _memory(compiled),
+        _shardings(experiment),
+    ]
+    return "\n".join(lines)
+
+
+def _flops(experiment: Experiment) -> str:
+    """Counts before optimisation, where no operation hides in a library call."""
+    task = experiment.task
+    one = task.batch_spec(1)
+    variables = experiment.abstract_variables
+    forward = _count(jax.jit(task.evaluate).lower(variables, one))
+    step = _count(experiment.lower_step()) / experiment.config.batch_size
+    return (
+        f"FLOPs: forward {forward / 1e9:.4g} G per example "
+        f"({forward / 2e9:.4g} G multiply-adds), training step {step / 1e9:.4g} G "
+        "per example"
+    )
+
+
+def _count(lowered: jax.stages.Lowered) -> float:
+    costs = lowered.cost_analysis()
+    return costs["flops"] if costs else float("nan")
+
+
+def _memory(compiled: Any) -> str:
+    stats = compiled.memory_analysis()
+    if stats is None:
+        return "compiled memory: not known on this platform"
+    mib = {
+        "arguments": stats.argument_size_in_bytes,
+        "outputs": stats.output_size_in_bytes,
+        "reused": -stats.alias_size_in_bytes,
+        "temporary": stats.temp_size_in_bytes,
+    }
+    parts = ", ".join(f"{name} {abs(size) / 2**20:.1f}" for name, size in mib.items())
+    return f"compiled memory per device: {sum(mib.values()) / 2**20:.1f} MiB ({parts})"
+
+
+def _shardings(experiment: Experiment) -> str:
+    shape = ", ".join(f"{k}={v}" for k, v in experiment.mesh.shape.items())
+    leaves = jax.tree.leaves(experiment.abstract_state)
+    counts = collections.Counter(str(leaf.sharding.spec) for leaf in leaves)
+    arrays = ", ".join(f"{count} arrays {spec}" for spec, count in counts.items())
+    return (
+        f"mesh: {shape} over {experiment.mesh.size} devices\n"
+        f"batch: {next(iter(experiment.abstract_batch.values())).sharding.spec}\n"
+        f"state: {arrays}"
+    )

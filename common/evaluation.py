@@ -1,0 +1,88 @@
+"""The evaluation loop: every example exactly once, on any number of processes.
+
+The data pads the last batch and marks padding in `mask`, so every process runs the
+same number of equal steps. The outputs of every real example come back to every
+process, and the task computes its metrics from all of them at once: an accuracy and
+a rank correlation go the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from common.parallel import sharding
+from common.task import Batch, Task, Variables
+from common.train.guards import StopRequested
+
+EvalStep = Callable[[Variables, Batch], dict[str, jax.Array]]
+
+
+def make_step(task: Task, mesh: Mesh) -> EvalStep:
+    """Returns the jitted evaluation step, whose outputs every process can read."""
+
+    def step(variables: Variables, batch: Batch) -> dict[str, jax.Array]:
+        outputs = dict(task.evaluate(variables, batch))
+        return outputs | {"id": batch["id"], "mask": batch["mask"]}
+
+    return jax.jit(step, out_shardings=sharding.replicated(mesh))
+
+
+def run(
+    step: EvalStep,
+    variables: Variables,
+    batches: Iterator[Batch],
+    num_examples: int,
+    stop: Callable[[], bool] = lambda: False,
+) -> dict[str, np.ndarray]:
+    """Evaluates all batches and returns the outputs of every readable example.
+
+    Args:
+      step: from `make_step`.
+      variables: of the model.
+      batches: device batches with `id` and `mask`; `id` is -1 for padding.
+      num_examples: size of the source, to prove that none was lost or seen twice.
+      stop: polled before every batch.
+
+    Returns:
+      name -> `[N, ...]` in the order of `id`, which is one of the names.
+
+    Raises:
+      StopRequested: `stop` said so; there is no partial result.
+      RuntimeError: an example is missing or was seen twice.
+    """
+    collected: list[Mapping[str, np.ndarray]] = []
+    pending = None
+    for batch in batches:
+        if stop():
+            raise StopRequested
+        outputs = step(variables, batch)
+        # Read the batch before, while this one runs.
+        if pending is not None:
+            collected.append(jax.device_get(pending))
+        pending = outputs
+    if pending is not None:
+        collected.append(jax.device_get(pending))
+    return _join(collected, num_examples)
+
+
+def _join(
+    collected: list[Mapping[str, np.ndarray]], num_examples: int
+) -> dict[str, np.ndarray]:
+    joined = {
+        name: np.concatenate([outputs[name] for outputs in collected])
+        for name in collected[0]
+    }
+    seen = joined["id"][joined["id"] >= 0]
+    if len(seen) != num_examples or len(np.unique(seen)) != num_examples:
+        raise RuntimeError(
+            f"evaluation saw {len(seen)} examples, {len(np.unique(seen))} of them "
+            f"different, instead of each of {num_examples} once"
+        )
+    mask = joined.pop("mask")
+    rows = np.flatnonzero(mask)
+    rows = rows[np.argsort(joined["id"][rows], kind="stable")]
+    return {name: values[rows] for name, values in joined.items()}

@@ -1,0 +1,1 @@
+"""Multi-axis building blocks: partitions, window attention, depthwise convolution."""

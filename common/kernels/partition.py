@@ -1,0 +1,126 @@
+"""Block and grid partitions: reshapes and transposes between maps and token groups.
+
+Both cut a map into groups of equally many tokens, over which attention or a gMLP
+runs. A *window* is a contiguous patch, so it mixes locally. A member of a *grid*
+group is spaced evenly over the whole image, so it mixes globally at the same cost
+(arXiv 2204.01697 section 3.2, figure 3). Sizes must divide: nothing is padded.
+
+Token groups are `[B * groups, tokens, C]`, row-major in both the groups and the
+tokens. The batch stays the outermost part of the first axis, so a batch-sharded map
+partitions without communication.
+"""
+
+import jax
+
+from common.errors import ConfigError
+
+Size = int | tuple[int, int]
+
+
+def as_pair(size: Size) -> tuple[int, int]:
+    """Returns `(height, width)` for one number or a pair.
+
+    Raises:
+      ConfigError: if it is neither, or not positive.
+    """
+    pair = (size, size) if isinstance(size, int) else size
+    if (
+        not isinstance(pair, list | tuple)
+        or len(pair) != 2
+        or not all(isinstance(side, int) and side > 0 for side in pair)
+    ):
+        raise ConfigError(
+            f"a size is a positive integer or a pair of them, got {size!r}"
+        )
+    return pair[0], pair[1]
+
+
+def window_partition(x: jax.Array, window: Size) -> jax.Array:
+    """Cuts a map into contiguous windows.
+
+    Args:
+      x: `[B, H, W, C]`.
+      window: side, or `(P, Q)`, of one window.
+
+    Returns:
+      `[B * H/P * W/Q, P * Q, C]`.
+
+    Raises:
+      ConfigError: if a side does not divide by the window's.
+    """
+    p, q = as_pair(window)
+    batch, rows, cols, channels = _divided(x.shape, (p, q), "window")
+    x = x.reshape(batch, rows, p, cols, q, channels).swapaxes(2, 3)
+    return x.reshape(batch * rows * cols, p * q, channels)
+
+
+def window_reverse(tokens: jax.Array, window: Size, size: Size) -> jax.Array:
+    """Stitches windows back together, the inverse of `window_partition`.
+
+    Args:
+      tokens: `[B * H/P * W/Q, P * Q, C]`.
+      window: side, or `(P, Q)`, of one window.
+      size: side, or `(H, W)`, of the map.
+
+    Returns:
+      `[B, H, W, C]`.
+
+    Raises:
+      ConfigError: if a side does not divide by the window's.
+    """
+    p, q = as_pair(window)
+    h, w = as_pair(size)
+    _, rows, cols, channels = _divided((1, h, w, tokens.shape[-1]), (p, q), "window")
+    x = tokens.reshape(-1, rows, cols, p, q, channels).swapaxes(2, 3)
+    return x.reshape(-1, h, w, channels)
+
+
+def grid_partition(x: jax.Array, grid: Size) -> jax.Array:
+    """Gathers groups of tokens that lie `H/G` rows and `W/K` columns apart.
+
+    Args:
+      x: `[B, H, W, C]`.
+      grid: side, or `(G, K)`, of the grid of tokens in one group.
+
+    Returns:
+      `[B * H/G * W/K, G * K, C]`.
+
+    Raises:
+      ConfigError: if a side does not divide by the grid's.
+    """
+    g, k = as_pair(grid)
+    batch, rows, cols, channels = _divided(x.shape, (g, k), "grid")
+    x = x.reshape(batch, g, rows, k, cols, channels).transpose(0, 2, 4, 1, 3, 5)
+    return x.reshape(batch * rows * cols, g * k, channels)
+
+
+def grid_reverse(tokens: jax.Array, grid: Size, size: Size) -> jax.Array:
+    """Spreads grid groups back over the map, the inverse of `grid_partition`.
+
+    Args:
+      tokens: `[B * H/G * W/K, G * K, C]`.
+      grid: side, or `(G, K)`, of the grid of tokens in one group.
+      size: side, or `(H, W)`, of the map.
+
+    Returns:
+      `[B, H, W, C]`.
+
+    Raises:
+      ConfigError: if a side does not divide by the grid's.
+    """
+    g, k = as_pair(grid)
+    h, w = as_pair(size)
+    _, rows, cols, channels = _divided((1, h, w, tokens.shape[-1]), (g, k), "grid")
+    x = tokens.reshape(-1, rows, cols, g, k, channels).transpose(0, 3, 1, 4, 2, 5)
+    return x.reshape(-1, h, w, channels)
+
+
+def _divided(shape, parts: tuple[int, int], kind: str) -> tuple[int, int, int, int]:
+    """Returns batch, groups along each axis and channels, or explains why not."""
+    batch, height, width, channels = shape
+    if height % parts[0] or width % parts[1]:
+        raise ConfigError(
+            f"a map of {height} x {width} does not divide into a {kind} of "
+            f"{parts[0]} x {parts[1]}; both sides must be multiples"
+        )
+    return batch, height // parts[0], width // parts[1], channels

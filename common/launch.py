@@ -1,0 +1,295 @@
+"""One launcher for all papers: flags, runtime, multi-host start, exit codes.
+
+Exit codes: 0 done, 1 a bug (with traceback), 2 a flag, config or data error (one
+line), 75 preempted and saved (run the same command again), 76 diverged.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import logging as std_logging
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import ml_collections
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from common import config as configs
+from common.errors import ConfigError, Diverged, Preempted
+
+EXIT_CONFIG, EXIT_PREEMPTED, EXIT_DIVERGED = 2, 75, 76
+MODES = ("train", "eval", "predict", "benchmark")
+_ROOT = Path(__file__).resolve().parent.parent
+
+FLAGS = flags.FLAGS
+_CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "Experiment file, e.g. configs/maxvit/digits.py or "
+    "configs/maxvit/imagenet1k.py:T. Override a field with --config.field=value. "
+    "May be left out when --workdir holds a finished run.",
+    lock_config=True,
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Directory of the run; the same command again resumes it."
+)
+_MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the data is.")
+_INIT_FROM = flags.DEFINE_string(
+    "init_from", None, "Weights to start from: .safetensors, .npz, or a run's workdir."
+)
+_IMAGE = flags.DEFINE_multi_string(
+    "image", [], "Image file for --mode=predict; more may follow it."
+)
+_FAKE_DATA = flags.DEFINE_bool("fake_data", False, "Train on generated images.")
+_DRY_RUN = flags.DEFINE_bool(
+    "dry_run",
+    False,
+    "Print parameters, FLOPs, compiled memory and shardings; train nothing.",
+)
+_RESUME = flags.DEFINE_bool(
+    "resume", True, "Resume from --workdir; --noresume refuses one with checkpoints."
+)
+_STOP_AFTER = flags.DEFINE_integer(
+    "stop_after_steps", None, "Save and stop after this step.", lower_bound=1
+)
+_PROFILE = flags.DEFINE_string(
+    "profile_steps", None, "Steps to trace, e.g. 10:15; written to WORKDIR/profile."
+)
+_DEBUG_NANS = flags.DEFINE_bool(
+    "debug_nans", False, "Stop at the operation that makes the first NaN (slow)."
+)
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator_address", None, "host:port of process 0 of a multi-process run."
+)
+_NUM_PROCESSES = flags.DEFINE_integer(
+    "num_processes", None, "Number of processes.", lower_bound=1
+)
+_PROCESS_ID = flags.DEFINE_integer(
+    "process_id", None, "Number of this process, from 0.", lower_bound=0
+)
+
+
+def run(*, package: str, summary: str, tasks: Mapping[str, str]) -> NoReturn:
+    """Parses the command line, does what it says, and ends the process.
+
+    Args:
+      package: name of the paper's package, for the help.
+      summary: one line about it.
+      tasks: name in `config.task` -> "module:Class" of a `common.task.Task`.
+    """
+    app.run(
+        functools.partial(_main, package, tasks),
+        flags_parser=functools.partial(_parse, package, summary),
+    )
+    raise AssertionError("app.run does not return")
+
+
+def _parse(package: str, summary: str, argv: Sequence[str]) -> list[str]:
+    """Parses flags; any mistake is one line and exit code 2."""
+    if {"--help", "-h", "--helpfull", "--helpshort", "-help"} & set(argv[1:]):
+        sys.stdout.write(_help(package, summary))
+        sys.exit(0)
+    try:
+        return FLAGS(argv)
+    except flags.Error as error:
+        _fail(str(error).replace("FATAL Flags parsing error: ", ""))
+    except (AttributeError, KeyError) as error:
+        _fail(_explain_override(argv) or f"config: {error}")
+    except (ConfigError, OSError, TypeError, ValueError) as error:
+        _fail(f"--config: {error}")
+
+
+def _fail(message: str) -> NoReturn:
+    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    sys.exit(EXIT_CONFIG)
+
+
+def _explain_override(argv: Sequence[str]) -> str | None:
+    """Finds the override whose field does not exist, and the closest one that does."""
+    values = flags.FlagValues()
+    holder = config_flags.DEFINE_config_file("config", flag_values=values)
+    chosen = [i for i, arg in enumerate(argv) if re.match(r"--?config(=|$)", arg)]
+    values(
+        [argv[0], *(a for i in chosen for a in argv[i : i + 1 + ("=" not in argv[i])])]
+    )
+    known = configs.flat(holder.value)
+    for arg in argv[1:]:
+        match = re.match(r"--?(?:no)?config\.([\w.\[\]]+)", arg)
+        if match and match[1] not in known:
+            return configs.unknown_key(match[1], holder.value)
+    return None
+
+
+def _help(package: str, summary: str) -> str:
+    found = sorted((_ROOT / "configs" / package).glob("[a-z]*.py"))
+    experiments = "\n".join(f"  configs/{package}/{path.name}" for path in found)
+    command = f"python -m {package}.main"
+    return f"""{summary}
+
+usage:
+  {command} --config=FILE[:ARGS] --workdir=DIR [--config.FIELD=VALUE ...]
+  {command} --mode=eval --workdir=DIR
+  {command} --mode=predict --workdir=DIR --image=FILE [FILE ...]
+  {command} --config=FILE --dry_run
+
+experiments (each file's first lines say what it needs):
+{experiments}
+
+flags:
+{FLAGS.module_help(sys.modules[__name__])}
+exit codes: 0 done, 1 bug, 2 flag, config or data error, 75 preempted and saved
+(run the same command again), 76 diverged.
+"""
+
+
+def _main(package: str, tasks: Mapping[str, str], argv: Sequence[str]) -> int:
+    try:
+        _dispatch(package, tasks, argv[1:])
+    except ConfigError as error:
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        return EXIT_CONFIG
+    except Preempted as error:
+        logging.warning("%s; run the same command again to go on", error)
+        return EXIT_PREEMPTED
+    except Diverged as error:
+        sys.stderr.write(f"diverged: {error}\n")
+        return EXIT_DIVERGED
+    return 0
+
+
+def _dispatch(package: str, tasks: Mapping[str, str], rest: Sequence[str]) -> None:
+    setup_logging()
+    images = [*_IMAGE.value, *rest]
+    if images and _MODE.value != "predict":
+        raise ConfigError(f"{images[0]!r} is given, but --mode is {_MODE.value}")
+    config, overrides = _load_config(package)
+    configs.validate(config, tasks)
+    setup_runtime(
+        _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, _DEBUG_NANS.value
+    )
+    module, name = tasks[config.task].split(":")
+    task = getattr(importlib.import_module(module), name)(config)
+    if _DRY_RUN.value:
+        from common import dry_run
+
+        sys.stdout.write(dry_run.describe(task, config, _DATA_DIR.value) + "\n")
+        return
+    modes = importlib.import_module("common.modes")
+    workdir = _WORKDIR.value
+    if _MODE.value == "benchmark":
+        modes.benchmark(task, config, _DATA_DIR.value)
+        return
+    if workdir is None:
+        raise ConfigError("--workdir is needed")
+    if _MODE.value == "train":
+        modes.train(
+            task,
+            config,
+            workdir,
+            package=package,
+            data_dir=_DATA_DIR.value,
+            init_from=_INIT_FROM.value,
+            resume=_RESUME.value,
+            stop_after_steps=_STOP_AFTER.value,
+            profile_steps=_PROFILE.value,
+            overrides=overrides,
+        )
+    elif _MODE.value == "eval":
+        modes.evaluate(task, config, workdir, _DATA_DIR.value, _INIT_FROM.value)
+    else:
+        modes.predict(task, config, workdir, images, _INIT_FROM.value)
+
+
+def _load_config(package: str) -> tuple[ml_collections.ConfigDict, dict[str, Any]]:
+    """Returns the config with `--fake_data` applied, and the overrides."""
+    if _CONFIG.value is not None:
+        config = _CONFIG.value
+        overrides = dict(config_flags.get_override_values(FLAGS["config"]))
+    else:
+        saved = configs.load(_WORKDIR.value) if _WORKDIR.value else None
+        if saved is None:
+            searched = f" ({_WORKDIR.value} holds no config.json)"
+            raise ConfigError(
+                f"--config is needed, e.g. one of configs/{package}/*.py"
+                f"{searched if _WORKDIR.value else ''}"
+            )
+        config, overrides = saved, {}
+    if _FAKE_DATA.value:
+        config.data.source = "fake"
+        overrides["data.source"] = "fake"
+    return config, overrides
+
+
+def setup_logging() -> None:
+    """Short log lines; of libraries only warnings."""
+    logging.set_verbosity(logging.INFO)
+    handler = logging.get_absl_handler()
+    handler.setFormatter(std_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    handler.addFilter(
+        lambda record: (
+            record.levelno > std_logging.INFO
+            or (
+                record.pathname.startswith(str(_ROOT))
+                and "site-packages" not in record.pathname
+            )
+        )
+    )
+
+
+def setup_runtime(
+    coordinator_address: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+    debug_nans: bool = False,
+) -> None:
+    """Connects the processes of a run and configures JAX; before any device use.
+
+    Args:
+      coordinator_address: host:port of process 0; with it the other two are needed.
+      num_processes: of the run. Without an address, several processes are started by
+        SLURM, Open MPI or a TPU pod, which JAX recognises by itself.
+      process_id: of this process.
+      debug_nans: raise at the operation that made a NaN.
+
+    Raises:
+      ConfigError: some but not all of the three were given.
+    """
+    import jax
+
+    given = [coordinator_address, num_processes, process_id]
+    if any(value is not None for value in given):
+        if any(value is None for value in given):
+            raise ConfigError(
+                "--coordinator_address, --num_processes and --process_id go together"
+            )
+        jax.distributed.initialize(coordinator_address, num_processes, process_id)
+    elif _in_cluster(os.environ):
+        jax.distributed.initialize()
+    jax.config.update("jax_debug_nans", debug_nans)
+    if jax.process_count() > 1:
+        prefix = f"[{jax.process_index()}] "
+        logging.get_absl_handler().setFormatter(
+            std_logging.Formatter(prefix + "%(asctime)s %(message)s", "%H:%M:%S")
+        )
+    logging.info(
+        "%d x %s, process %d of %d",
+        jax.device_count(),
+        jax.devices()[0].device_kind,
+        jax.process_index(),
+        jax.process_count(),
+    )
+
+
+def _in_cluster(environment: Mapping[str, str]) -> bool:
+    """Whether a launcher that JAX recognises started more than one process."""
+    steps = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
+    tasks = next((environment[name] for name in steps if name in environment), 1)
+    hosts = environment.get("TPU_WORKER_HOSTNAMES", "")
+    return int(tasks) > 1 or "," in hosts

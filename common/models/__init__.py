@@ -1,0 +1,1 @@
+"""Shared networks and the tools to build them."""

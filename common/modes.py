@@ -1,0 +1,160 @@
+"""What `--mode` does with a task, and what it tells the person who launched it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import ml_collections
+from absl import logging
+
+from common.checkpoint.manager import Checkpoints
+from common.errors import ConfigError, DataError
+from common.task import Task, Variables
+from common.train import loop, outcome
+from common.train.experiment import Experiment
+
+
+def _say(text: str) -> None:
+    """Writes results to stdout, from one process; logs go to stderr."""
+    if jax.process_index() == 0:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+
+def train(
+    task: Task,
+    config: ml_collections.ConfigDict,
+    workdir: str,
+    *,
+    package: str,
+    **options: Any,
+) -> None:
+    """Trains, then prints the result and where to look.
+
+    Args:
+      task: what to train.
+      config: validated config.
+      workdir: of the run.
+      package: for the command that is printed.
+      **options: of `common.train.loop.train`.
+    """
+    metrics = loop.train(task, config, workdir, **options)
+    step = int(metrics.pop("step"))
+    home = Path(workdir)
+    shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+    _say(f"\nstep {step}: {shown or 'not evaluated'}")
+    if not (home / "report.html").exists():
+        return
+    _say(f"report: {home / 'report.html'}")
+    examples = sorted((home / "examples").glob("*.png"))
+    if examples:
+        command = (
+            f"python -m {package}.main --mode=predict --workdir={shlex.quote(workdir)}"
+        )
+        _say(f"try: {command} --image={examples[0]}")
+
+
+def evaluate(
+    task: Task,
+    config: ml_collections.ConfigDict,
+    workdir: str,
+    data_dir: str | None,
+    init_from: str | None,
+) -> dict[str, float]:
+    """Evaluates saved variables and prints the metrics as one line of JSON."""
+    experiment = Experiment(task, config, data_dir)
+    logging.info("data: %d evaluation examples", len(experiment.eval_source))
+    variables, where = _variables(experiment, workdir, init_from)
+    metrics = task.summarize(experiment.evaluate(variables))
+    _say(json.dumps({"variables": where, **metrics}))
+    return metrics
+
+
+def predict(
+    task: Task,
+    config: ml_collections.ConfigDict,
+    workdir: str,
+    images: Sequence[str],
+    init_from: str | None,
+) -> list[str]:
+    """Runs the task's prediction on image files and prints one line for each."""
+    if not images:
+        raise ConfigError("--mode=predict needs --image=FILE")
+    for path in images:
+        if not Path(path).is_file():
+            raise DataError(f"no image file {path}")
+    experiment = Experiment(task, config, devices=jax.local_devices()[:1])
+    variables, _ = _variables(experiment, workdir, init_from)
+    lines = task.predict(variables, images, Path(workdir))
+    for line in lines:
+        _say(line)
+    return lines
+
+
+def _variables(
+    experiment: Experiment, workdir: str, init_from: str | None
+) -> tuple[Variables, str]:
+    """Finds weights: what was asked for, else what the run released, else its state."""
+    released = Path(workdir) / outcome.WEIGHTS
+    if init_from or released.exists():
+        path = init_from or str(released)
+        return experiment.load_variables(path), path
+    checkpoints = Checkpoints(workdir, read_only=True)
+    try:
+        restored = checkpoints.restore(experiment.abstract_state)
+    finally:
+        checkpoints.close()
+    if restored is None:
+        raise DataError(
+            f"no weights to use: neither {released} nor {checkpoints.directory} "
+            "exists, and --init_from is not given"
+        )
+    return restored.state.variables(), f"{checkpoints.directory}/{restored.step:09d}"
+
+
+def benchmark(
+    task: Task, config: ml_collections.ConfigDict, data_dir: str | None, steps: int = 20
+) -> dict[str, float]:
+    """Times training steps on a fixed batch and with the input pipeline.
+
+    Prints one line of JSON: steps and images per second of both, and the share of a
+    step spent waiting for input.
+    """
+    experiment = Experiment(task, config, data_dir)
+    experiment.open_data()
+    step = experiment.compile_step()
+    iterator = experiment.train_iterator()
+    batch = next(iterator)
+    state = experiment.init_state()
+    state, _ = step(state, batch)
+    state, fixed = _time(step, state, lambda: batch, steps)
+    waited = iterator.wait_seconds
+    state, piped = _time(step, state, lambda: next(iterator), steps)
+    waited = iterator.wait_seconds - waited
+    iterator.close()
+    result = {
+        "steps_per_second": steps / piped,
+        "images_per_second": steps * config.batch_size / piped,
+        "images_per_second_fixed_batch": steps * config.batch_size / fixed,
+        "input_wait_share": waited / piped,
+    }
+    _say(json.dumps(result))
+    return result
+
+
+def _time(
+    step: Callable[..., Any], state: Any, batches: Callable[[], Any], steps: int
+) -> tuple[Any, float]:
+    jax.block_until_ready(state)
+    began = time.perf_counter()
+    for _ in range(steps):
+        state, _ = step(state, batches())
+    jax.block_until_ready(state)
+    return state, time.perf_counter() - began

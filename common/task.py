@@ -1,0 +1,121 @@
+"""The Task protocol: what a paper hands to the shared loop.
+
+A task names the data, the model, the loss and the metrics of one kind of experiment.
+Everything else (devices, optimiser, checkpoints, logs) belongs to the loop. All
+per-example results carry a leading batch dimension, so that single examples can be
+masked, counted once, and weighted.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import flax
+import jax
+import ml_collections
+import numpy as np
+
+if TYPE_CHECKING:
+    from common.data.sources import Source
+
+Batch = Mapping[str, jax.Array]
+Variables = Mapping[str, Any]  # "params" and the model's mutable collections
+
+
+@flax.struct.dataclass
+class LossOutput:
+    """Result of one forward pass in training.
+
+    Attributes:
+      loss: `[B]`, the loss of every example.
+      model_state: the mutable collections after the pass, e.g. `{"batch_stats": ...}`.
+      metrics: name -> `[B]`, logged as means.
+    """
+
+    loss: jax.Array
+    model_state: Mapping[str, Any]
+    metrics: Mapping[str, jax.Array] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Monitor:
+    """The evaluation metric that decides which checkpoint is the best."""
+
+    metric: str
+    mode: str = "max"
+
+    def better(self, value: float, than: float | None) -> bool:
+        """Whether `value` improves on the best value so far."""
+        if than is None:
+            return True
+        return value > than if self.mode == "max" else value < than
+
+
+class Task(abc.ABC):
+    """One kind of experiment; built from a config, holds no arrays."""
+
+    monitor: Monitor
+
+    def __init__(self, config: ml_collections.ConfigDict):
+        self.config = config
+
+    @abc.abstractmethod
+    def source(self, split: str, data_dir: str | None) -> Source:
+        """Opens the data of `split` ("train" or "eval").
+
+        Raises:
+          DataError: naming what was searched.
+        """
+
+    @abc.abstractmethod
+    def transforms(self, split: str) -> Sequence[Any]:
+        """Returns Grain transforms from a decoded example to arrays."""
+
+    @abc.abstractmethod
+    def batch_spec(self, size: int) -> dict[str, jax.ShapeDtypeStruct]:
+        """Returns the arrays of a training batch of `size` examples."""
+
+    @abc.abstractmethod
+    def init(self, key: jax.Array, batch: Batch) -> Variables:
+        """Returns initial variables; traced, so `batch` is read for shapes only."""
+
+    @abc.abstractmethod
+    def loss(self, variables: Variables, batch: Batch, key: jax.Array) -> LossOutput:
+        """The training forward pass; runs inside the jitted step."""
+
+    @abc.abstractmethod
+    def evaluate(self, variables: Variables, batch: Batch) -> Mapping[str, jax.Array]:
+        """The evaluation forward pass: name -> `[B, ...]`, kept for every example."""
+
+    @abc.abstractmethod
+    def summarize(self, outputs: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Metrics of `evaluate`'s outputs over all examples, each exactly once."""
+
+    def pictures(
+        self,
+        outputs: Mapping[str, np.ndarray],
+        source: Source,
+        workdir: Path,
+    ) -> list[tuple[str, Path]]:
+        """Draws what the report shows of the final evaluation: (caption, path)."""
+        del outputs, source, workdir
+        return []
+
+    @abc.abstractmethod
+    def predict(
+        self, variables: Variables, paths: Sequence[str], workdir: Path
+    ) -> list[str]:
+        """Runs the model on image files; returns one line of text per file.
+
+        Raises:
+          DataError: naming the file that cannot be read.
+        """
+
+
+def variables_of(params: Any, model_state: Mapping[str, Any]) -> Variables:
+    """Joins what the train state keeps apart."""
+    return {"params": params, **model_state}

@@ -1,0 +1,252 @@
+"""A task bound to devices and data: what training, evaluation and dry runs share."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+import optax
+from absl import logging
+
+from common import evaluation
+from common.checkpoint import weights
+from common.data import pipeline, prefetch
+from common.errors import DataError
+from common.parallel import mesh as meshes
+from common.parallel import sharding
+from common.task import Task, Variables
+from common.train import durations, optim, schedules, step
+from common.train import state as states
+from common.train.state import TrainState
+
+PyTree = Any
+
+
+@dataclasses.dataclass
+class Experiment:
+    """Holds no arrays; the expensive parts are built when first asked for.
+
+    Attributes:
+      task: what to train.
+      config: how.
+      data_dir: overrides `config.data.dir`.
+      devices: to run on; all of them by default.
+    """
+
+    task: Task
+    config: ml_collections.ConfigDict
+    data_dir: str | None = None
+    devices: Sequence[jax.Device] | None = None
+
+    @functools.cached_property
+    def mesh(self) -> jax.sharding.Mesh:
+        """The mesh, checked against the batch sizes."""
+        config = self.config
+        mesh = meshes.make(config.mesh.data, config.mesh.fsdp, self.devices)
+        sharding.check_batch_size(
+            mesh, "config.batch_size", config.batch_size, config.grad_accumulation
+        )
+        sharding.check_batch_size(mesh, "config.eval_batch_size", self.eval_batch_size)
+        return mesh
+
+    @property
+    def eval_batch_size(self) -> int:
+        """The global batch size of evaluations."""
+        return self.config.eval_batch_size or self.config.batch_size
+
+    @functools.cached_property
+    def train_source(self):
+        """The training data."""
+        return self.task.source("train", self.data_dir or self.config.data.dir)
+
+    @functools.cached_property
+    def eval_source(self):
+        """The evaluation data."""
+        return self.task.source("eval", self.data_dir or self.config.data.dir)
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Batches in one pass over the training data, not rounded."""
+        return len(self.train_source) / self.config.batch_size
+
+    def steps(self, name: str) -> int | None:
+        """A duration of the config in steps."""
+        return durations.steps(self.config, name, self.steps_per_epoch)
+
+    @functools.cached_property
+    def total_steps(self) -> int:
+        """The length of the run."""
+        total = self.steps("total")
+        assert total is not None  # config.validate
+        return total
+
+    @functools.cached_property
+    def schedule(self) -> optax.Schedule:
+        """Step -> learning rate."""
+        return schedules.make(
+            self.config.schedule, self.total_steps, self.steps_per_epoch
+        )
+
+    @functools.cached_property
+    def abstract_variables(self) -> Variables:
+        """Shapes and types of the model's variables."""
+        batch = self.task.batch_spec(self.config.batch_size)
+        return jax.eval_shape(self.task.init, jax.random.key(0), batch)
+
+    @functools.cached_property
+    def tx(self) -> optax.GradientTransformation:
+        """The optimiser, without learning rate."""
+        return optim.make(self.config.optimizer, self.abstract_variables["params"])
+
+    def _create(self) -> TrainState:
+        spec = self.task.batch_spec(self.config.batch_size)
+        batch = jax.tree.map(lambda s: jax.numpy.zeros(s.shape, s.dtype), spec)
+        return states.create(
+            self.task, self.tx, batch, self.config.seed, self.config.ema_decay > 0
+        )
+
+    @functools.cached_property
+    def abstract_state(self) -> TrainState:
+        """Shapes, types and shardings of the train state."""
+        shapes = jax.eval_shape(self._create)
+        places = sharding.state(self.mesh, shapes, self.config.mesh.fsdp_min_size)
+        return jax.tree.map(
+            lambda s, place: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place),
+            shapes,
+            places,
+        )
+
+    @property
+    def state_shardings(self) -> PyTree:
+        """Sharding of every array of the train state."""
+        return jax.tree.map(lambda s: s.sharding, self.abstract_state)
+
+    def init_state(self, init_from: str | None = None) -> TrainState:
+        """Returns the state before step 0, from random or from given weights."""
+        if init_from is None:
+            return jax.jit(self._create, out_shardings=self.state_shardings)()
+        initial = None
+        if self.config.reinitialize:
+            initial = self.init_state().variables()
+        variables = self.load_variables(init_from, initial)
+        create = functools.partial(
+            states.from_variables, tx=self.tx, ema=self.config.ema_decay > 0
+        )
+        return jax.jit(create, out_shardings=self.state_shardings)(variables)
+
+    def load_variables(self, path: str, initial: Variables | None = None) -> Variables:
+        """Reads release weights, each name and shape checked against the model.
+
+        Args:
+          path: `.safetensors` or `.npz` file, or the directory of a finished run.
+          initial: values for what `config.reinitialize` allows to be missing.
+
+        Raises:
+          ConfigError: no such file, or its names and shapes are not the model's.
+        """
+        file = weights.find(path)
+        ignore = self.config.reinitialize if initial is not None else ()
+        variables, report = weights.match(
+            self.abstract_variables if initial is None else initial,
+            weights.load(file),
+            ignore=ignore,
+        )
+        report.raise_if_any()
+        logging.info("loaded %s: %s", file, report)
+        return jax.device_put(variables, sharding.replicated(self.mesh))
+
+    def open_data(self) -> None:
+        """Opens all data, so that a wrong path fails before anything slow.
+
+        Raises:
+          DataError: naming what was searched, or the data does not fill one batch.
+        """
+        train, held_out = len(self.train_source), len(self.eval_source)
+        logging.info("data: %d training, %d evaluation examples", train, held_out)
+        if train < self.config.batch_size or not held_out:
+            raise DataError(
+                f"{train} training and {held_out} evaluation examples are too few for "
+                f"config.batch_size={self.config.batch_size}"
+            )
+
+    def lower_step(self) -> jax.stages.Lowered:
+        """Traces the training step; the old state's memory is reused."""
+        function = step.make(
+            self.task,
+            self.tx,
+            self.schedule,
+            seed=self.config.seed,
+            grad_accumulation=self.config.grad_accumulation,
+            ema_decay=self.config.ema_decay,
+            max_nonfinite_steps=self.config.max_nonfinite_steps,
+        )
+        jitted = jax.jit(
+            function,
+            donate_argnums=0,
+            out_shardings=(self.state_shardings, sharding.replicated(self.mesh)),
+        )
+        return jitted.lower(self.abstract_state, self.abstract_batch)
+
+    def compile_step(self) -> jax.stages.Compiled:
+        """Compiles the training step before the first batch is there."""
+        return self.lower_step().compile()
+
+    @property
+    def abstract_batch(self) -> PyTree:
+        """Shapes, types and shardings of a training batch."""
+        place = sharding.batch(self.mesh)
+        return jax.tree.map(
+            lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place),
+            self.task.batch_spec(self.config.batch_size),
+        )
+
+    @functools.cached_property
+    def _eval_step(self) -> evaluation.EvalStep:
+        """The jitted evaluation step."""
+        return evaluation.make_step(self.task, self.mesh)
+
+    def train_iterator(self, examples_seen: int = 0) -> prefetch.DevicePrefetch:
+        """Device batches, going on after so many examples of the global sequence."""
+        dataset = pipeline.train_dataset(
+            self.train_source,
+            self.task.transforms("train"),
+            batch_size=self.config.batch_size // jax.process_count(),
+            seed=self.config.seed,
+            num_workers=self.config.data.num_workers,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            max_bad_examples=self.config.data.max_bad_examples,
+            skip_examples=examples_seen,
+        )
+        return prefetch.DevicePrefetch(dataset, self._place)
+
+    def eval_iterator(self) -> prefetch.DevicePrefetch:
+        """Device batches of one pass over the evaluation data."""
+        dataset = pipeline.eval_dataset(
+            self.eval_source,
+            self.task.transforms("eval"),
+            batch_size=self.eval_batch_size // jax.process_count(),
+            num_workers=self.config.data.num_workers,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            max_bad_examples=self.config.data.max_bad_examples,
+        )
+        return prefetch.DevicePrefetch(dataset, self._place)
+
+    def _place(self, batch: PyTree) -> PyTree:
+        return sharding.place(self.mesh, batch)
+
+    def evaluate(
+        self, variables: Variables, stop: Callable[[], bool] = lambda: False
+    ) -> dict[str, np.ndarray]:
+        """Returns the outputs of every evaluation example, see `evaluation.run`."""
+        with contextlib.closing(self.eval_iterator()) as batches:
+            return evaluation.run(
+                self._eval_step, variables, batches, len(self.eval_source), stop
+            )

@@ -1,0 +1,287 @@
+"""The training loop of every paper.
+
+The order matters and gives exact resume: save -> next batch -> step. Metrics of a
+step are read after the next one was dispatched, so the device never waits for the
+host.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jax
+import ml_collections
+import numpy as np
+from absl import logging
+from clu import parameter_overview
+
+from common import config as configs
+from common.checkpoint.manager import Checkpoints
+from common.data.prefetch import DevicePrefetch
+from common.errors import ConfigError, Preempted
+from common.logging.profile import Profiler
+from common.logging.progress import Progress
+from common.logging.writers import MetricsWriter, read_metrics
+from common.task import Monitor, Task
+from common.train import guards, outcome
+from common.train.experiment import Experiment
+from common.train.state import TrainState
+
+
+def train(
+    task: Task,
+    config: ml_collections.ConfigDict,
+    workdir: str | os.PathLike[str],
+    *,
+    data_dir: str | None = None,
+    init_from: str | None = None,
+    resume: bool = True,
+    stop_after_steps: int | None = None,
+    profile_steps: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> dict[str, float]:
+    """Trains to the end of the config, resuming where `workdir` left off.
+
+    Args:
+      task: what to train.
+      config: validated config.
+      workdir: of the run; shared storage when there are several processes.
+      data_dir: overrides `config.data.dir`.
+      init_from: weights to start from when there is no checkpoint.
+      resume: False refuses a `workdir` with checkpoints.
+      stop_after_steps: saves and returns after this step; schedules do not change.
+      profile_steps: "a:b", steps to trace.
+      overrides: what the command line changed, for the record.
+
+    Returns:
+      The metrics of the last evaluation, and "step".
+
+    Raises:
+      ConfigError: something given cannot work.
+      Preempted: asked to stop; the state is saved.
+      Diverged: too many non-finite steps in a row.
+    """
+    workdir = Path(workdir).expanduser().resolve()
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(guards.StopSignal())
+        experiment = Experiment(task, config, data_dir)
+        experiment.open_data()
+        checkpoints = Checkpoints(
+            workdir,
+            keep_last=config.keep_last,
+            keep_best=config.keep_best,
+            monitor=task.monitor,
+        )
+        stack.callback(checkpoints.close)
+        if checkpoints.steps() and not resume:
+            raise ConfigError(
+                f"{workdir} holds checkpoints; choose another --workdir, or drop "
+                "--noresume to continue it"
+            )
+        outcome.record(config, workdir, experiment, overrides or {})
+        profiler = Profiler(workdir, profile_steps)
+        stack.callback(profiler.close)
+        run = _Run.start(experiment, checkpoints, stop, workdir, init_from)
+        stack.callback(run.close)
+        total = experiment.total_steps
+        run.to(min(total, stop_after_steps or total), profiler)
+        return {**run.finish(), "step": run.step}
+
+
+@dataclasses.dataclass
+class _Run:
+    """The moving parts of one call of `train`."""
+
+    experiment: Experiment
+    checkpoints: Checkpoints
+    stop: guards.StopSignal
+    workdir: Path
+    state: TrainState
+    step: int
+    evaluated: bool  # the evaluation due at `step` is done
+    iterator: DevicePrefetch
+    writer: MetricsWriter
+    progress: Progress
+    best: float | None
+    pending: tuple[int, Any] | None = None  # a step whose metrics are on the device
+    loss: float | None = None
+    skipped: int = 0
+    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    outputs: dict[str, np.ndarray] | None = None
+    began: float = dataclasses.field(default_factory=time.monotonic)
+
+    @classmethod
+    def start(
+        cls,
+        experiment: Experiment,
+        checkpoints: Checkpoints,
+        stop: guards.StopSignal,
+        workdir: Path,
+        init_from: str | None,
+    ) -> _Run:
+        """Restores the newest checkpoint, or begins at step 0."""
+        params = experiment.abstract_variables["params"]
+        logging.info(
+            "%s parameters", f"{parameter_overview.count_parameters(params):,}"
+        )
+        restored = checkpoints.restore(experiment.abstract_state)
+        if restored is None:
+            state, step = experiment.init_state(init_from), 0
+        else:
+            state, step = restored.state, restored.step
+            logging.info("resuming at step %d", step)
+        meta: Mapping[str, Any] = {"evaluated": True, "examples_seen": 0}
+        meta = meta if restored is None else restored.meta
+        active = jax.process_index() == 0
+        writer = MetricsWriter(workdir, active=active, resume_step=step)
+        return cls(
+            experiment=experiment,
+            checkpoints=checkpoints,
+            stop=stop,
+            workdir=workdir,
+            state=state,
+            step=step,
+            evaluated=meta["evaluated"],
+            iterator=experiment.train_iterator(meta["examples_seen"]),
+            writer=writer,
+            progress=Progress(
+                experiment.total_steps,
+                step,
+                experiment.config.batch_size,
+                active=active,
+            ),
+            best=_best(read_metrics(workdir), experiment.task.monitor),
+        )
+
+    def to(self, last: int, profiler: Profiler) -> None:
+        """Runs the steps up to `last`, with the evaluations and saves due."""
+        total = self.experiment.total_steps
+        eval_every = self.experiment.steps("eval_every") or total
+        save_every = self.experiment.steps("checkpoint_every") or eval_every
+        if not self.evaluated:
+            self._evaluate()
+        if self.step >= last:
+            logging.info("already at step %d of %d: nothing to train", self.step, total)
+            return
+        self._stop_if_asked()
+        step_fn = self._compile()
+        while self.step < last:
+            self._stop_if_asked()
+            profiler.step(self.step)
+            batch = next(self.iterator)
+            self.state, metrics = step_fn(self.state, batch)
+            self.step += 1
+            self._read()
+            self.pending = (self.step, metrics)
+            self.progress.update(self.step, self.loss)
+            due = self.step % eval_every == 0 or self.step == total
+            improved = self._evaluate() if due else False
+            if improved or self.step % save_every == 0 or self.step == last:
+                self._save(self.metrics if due else None)
+
+    def finish(self) -> dict[str, float]:
+        """Makes sure that the state is on disk, and writes weights and report."""
+        if not self.checkpoints.wait() or self.step not in self.checkpoints.steps():
+            raise OSError(f"the checkpoint of step {self.step} could not be written")
+        if self.step == self.experiment.total_steps:
+            if self.outputs is None:
+                self._evaluate(write=False)
+            assert self.outputs is not None
+            outcome.write(
+                self.experiment,
+                self.workdir,
+                self.state.variables(),
+                self.outputs,
+                self.metrics,
+                self.writer,
+            )
+        return self.metrics
+
+    def close(self) -> None:
+        """Closes what the run opened, in any case."""
+        self.iterator.close()
+        self.progress.close()
+        self.writer.close()
+
+    def _compile(self):
+        logging.info("compiling the training step (this can take minutes)")
+        began = time.monotonic()
+        step_fn = self.experiment.compile_step()
+        logging.info("compiled in %.1f s", time.monotonic() - began)
+        return step_fn
+
+    def _stop_if_asked(self) -> None:
+        if self.stop.requested():
+            self._stop()
+
+    def _stop(self) -> NoReturn:
+        self._save(None)
+        if not self.checkpoints.wait():
+            raise OSError(f"the checkpoint of step {self.step} could not be written")
+        raise Preempted(f"stopped and saved at step {self.step}")
+
+    def _read(self, always: bool = False) -> None:
+        """Brings the pending step's metrics to the host, if it is a step to log."""
+        if self.pending is None:
+            return
+        (step, device_metrics), self.pending = self.pending, None
+        if step % self.experiment.config.log_every_steps and not always:
+            return
+        metrics = {k: float(v) for k, v in jax.device_get(device_metrics).items()}
+        guards.check_finite(metrics, step)
+        if metrics["nonfinite_total"] > self.skipped:
+            self.skipped = int(metrics["nonfinite_total"])
+            logging.warning("step %d: %d non-finite steps skipped", step, self.skipped)
+        self.loss = metrics["loss"]
+        waited = {"input_wait_seconds": self.iterator.wait_seconds}
+        self.writer.scalars(step, metrics | self.progress.rates() | waited)
+
+    def _evaluate(self, write: bool = True) -> bool:
+        """Evaluates at this step; returns whether it is the best so far."""
+        self._read(always=True)
+        self.evaluated = False
+        task = self.experiment.task
+        logging.info("evaluating at step %d", self.step)
+        with self.progress.pause():
+            try:
+                self.outputs = self.experiment.evaluate(
+                    self.state.variables(), self.stop.requested
+                )
+            except guards.StopRequested:
+                self._stop()
+            self.metrics = task.summarize(self.outputs)
+        self.evaluated = True
+        shown = "  ".join(f"{name} {v:.4g}" for name, v in self.metrics.items())
+        logging.info("step %d: %s", self.step, shown)
+        if write:
+            self.writer.scalars(self.step, self.metrics, kind="eval")
+        value = self.metrics[task.monitor.metric]
+        improved = task.monitor.better(value, self.best)
+        self.best = value if improved else self.best
+        return improved
+
+    def _save(self, metrics: Mapping[str, float] | None) -> None:
+        self._read(always=True)  # ends the run before a diverged state is saved
+        meta = {
+            "evaluated": self.evaluated,
+            "examples_seen": self.step * self.experiment.config.batch_size,
+            "versions": configs.versions(),
+        }
+        with self.progress.pause():
+            self.checkpoints.save(self.step, self.state, meta, metrics)
+
+
+def _best(records: list[dict[str, Any]], monitor: Monitor) -> float | None:
+    """The best evaluation written so far, which a resumed run goes on from."""
+    best = None
+    for record in records:
+        value = record.get(monitor.metric)
+        if record.get("kind") == "eval" and isinstance(value, float):
+            best = value if monitor.better(value, best) else best
+    return best

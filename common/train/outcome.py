@@ -1,0 +1,118 @@
+"""What a run leaves in its directory for people: record, weights, plots, report."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+from absl import logging
+from clu import parameter_overview
+
+from common import config as configs
+from common.checkpoint import weights
+from common.logging import plots, report
+from common.logging.writers import MetricsWriter, read_metrics
+from common.parallel import sharding
+from common.task import Variables
+from common.train.experiment import Experiment
+
+WEIGHTS = "weights.safetensors"
+
+
+def record(
+    config: ml_collections.ConfigDict,
+    workdir: Path,
+    experiment: Experiment,
+    overrides: Mapping[str, Any],
+) -> None:
+    """Keeps config, overrides, versions and class names beside the results.
+
+    A config that differs from the one `workdir` began with is reported: the run goes
+    on with the new one.
+    """
+    old = configs.load(workdir)
+    for line in configs.changes(old, config) if old is not None else ():
+        logging.warning("config differs from the one this run began with: %s", line)
+    if jax.process_index() == 0:
+        workdir.mkdir(parents=True, exist_ok=True)
+        configs.save(config, workdir, overrides)
+        names = list(experiment.train_source.class_names)
+        configs.write_json(workdir / "class_names.json", names)
+
+
+def write(
+    experiment: Experiment,
+    workdir: Path,
+    variables: Variables,
+    outputs: Mapping[str, np.ndarray],
+    metrics: Mapping[str, float],
+    writer: MetricsWriter,
+) -> None:
+    """Writes weights, curves, the task's pictures and `report.html`.
+
+    Args:
+      experiment: that was run.
+      workdir: of the run.
+      variables: to publish; gathered from all devices first.
+      outputs: of the final evaluation.
+      metrics: of the final evaluation.
+      writer: flushed, so that its records are complete.
+    """
+    whole = jax.jit(lambda x: x, out_shardings=sharding.replicated(experiment.mesh))
+    variables = jax.device_get(whole(variables))
+    if jax.process_index() != 0:
+        return
+    weights.save(workdir / WEIGHTS, variables)
+    writer.flush()
+    records = read_metrics(workdir)
+    pictures = [("Training", plots.curves(records, workdir / "curves.png"))]
+    pictures += experiment.task.pictures(outputs, experiment.eval_source, workdir)
+    path = report.write_report(
+        workdir,
+        title=f"{experiment.config.task}: {workdir.name}",
+        config=experiment.config.to_dict(),
+        metrics=dict(metrics),
+        records=records,
+        pictures=pictures,
+        facts=_facts(experiment, variables, records),
+    )
+    logging.info("report: %s", path)
+
+
+def _facts(
+    experiment: Experiment, variables: Variables, records: list[dict[str, Any]]
+) -> dict[str, str]:
+    device = jax.devices()[0]
+    count = parameter_overview.count_parameters(variables["params"])
+    return {
+        "command": shlex.join(
+            ["python", *map(os.path.relpath, sys.argv[:1]), *sys.argv[1:]]
+        ),
+        "parameters": f"{count:,}",
+        "steps": f"{experiment.total_steps:,} of batch {experiment.config.batch_size}",
+        "examples": f"{len(experiment.train_source):,} training, "
+        f"{len(experiment.eval_source):,} evaluation",
+        "devices": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
+        "wall time": _wall_time(records),
+        **configs.versions(),
+    }
+
+
+def _command() -> str:
+    """The command line; a module is shown as it was started, with -m."""
+    main = sys.modules["__main__"].__spec__
+    start = ["-m", main.name] if main is not None else sys.argv[:1]
+    return shlex.join(["python", *start, *sys.argv[1:]])
+
+
+def _wall_time(records: list[dict[str, Any]]) -> str:
+    """Time from the first record to the last, breaks between sessions included."""
+    seconds = records[-1]["time"] - records[0]["time"] if records else 0.0
+    return f"{seconds / 60:.1f} min"

@@ -1,0 +1,1 @@
+"""One ml_collections file per experiment, in a folder per package."""

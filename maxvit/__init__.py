@@ -1,0 +1,1 @@
+"""MaxViT: multi-axis vision transformer (arXiv 2204.01697)."""

@@ -1,0 +1,298 @@
+"""Release weights: exact round trips, hostile files, strict matching."""
+
+import hashlib
+import io
+import pickle
+import re
+import zipfile
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+
+from common.checkpoint import weights
+from common.errors import ConfigError, DataError
+
+_SUFFIXES = (".safetensors", ".npz")
+
+
+def _variables():
+    return {
+        "params": {
+            "stem": {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3).T},
+            "head": {"bias": jnp.arange(3, dtype=jnp.bfloat16), "file": np.int32(7)},
+        },
+        "batch_stats": {"mean": np.zeros((0, 2), ">f8")},
+    }
+
+
+def _npz(path, entries):
+    """A zip of raw entries, as an attacker would write it."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return path
+
+
+def _npy(array, **options):
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, array, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("suffix", _SUFFIXES)
+def test_round_trip_is_exact(tmp_path, suffix):
+    path = tmp_path / f"w{suffix}"
+    digest = weights.save(path, _variables(), {"source": "unit test"})
+    loaded = weights.load(path, sha256=digest.upper())
+    assert set(loaded) == {
+        "params/stem/kernel",
+        "params/head/bias",
+        "params/head/file",
+        "batch_stats/mean",
+    }
+    np.testing.assert_array_equal(
+        loaded["params/stem/kernel"], [[0, 3], [1, 4], [2, 5]]
+    )
+    assert loaded["params/head/file"].shape == ()
+    assert loaded["batch_stats/mean"].shape == (0, 2)
+    stored = ml_dtypes.bfloat16 if suffix == ".safetensors" else np.float32
+    assert loaded["params/head/bias"].dtype == stored
+    variables, report = weights.match(_variables(), loaded)
+    report.raise_if_any()
+    assert variables["params"]["head"]["bias"].dtype == ml_dtypes.bfloat16
+    np.testing.assert_array_equal(variables["params"]["head"]["bias"], [0, 1, 2])
+
+
+@pytest.mark.parametrize("suffix", _SUFFIXES)
+def test_checksum_file_is_in_sha256sum_format_and_is_checked(tmp_path, suffix):
+    path = tmp_path / f"w{suffix}"
+    digest = weights.save(path, {"a": np.ones(3)})
+    assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    side = tmp_path / f"w{suffix}.sha256"
+    assert side.read_text() == f"{digest}  w{suffix}\n"
+    with pytest.raises(ConfigError, match="SHA-256"):
+        weights.load(path, sha256="0" * 64)
+    side.write_text("1" * 64 + f"  w{suffix}\n")
+    with pytest.raises(ConfigError, match="expected 1111"):
+        weights.load(path)
+    # A checksum that the caller brings counts more than the one lying beside.
+    assert weights.load(path, sha256=digest)["a"].sum() == 3
+    with pytest.raises(ConfigError, match="64 hexadecimal"):
+        weights.load(path, sha256="abc")
+
+
+def test_existing_file_survives_a_failed_save(tmp_path):
+    path = tmp_path / "w.npz"
+    weights.save(path, {"a": np.ones(3)})
+    with pytest.raises(ConfigError, match="dtype object"):
+        weights.save(path, {"a": np.array([object()])})
+    assert weights.load(path)["a"].sum() == 3
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_unknown_suffix_and_missing_file(tmp_path):
+    for call in (weights.load, lambda path: weights.save(path, {})):
+        with pytest.raises(ConfigError, match=r"'\.pkl', allowed: \.safetensors"):
+            call(tmp_path / "w.pkl")
+    with pytest.raises(DataError, match=re.escape(str(tmp_path / "no.npz"))):
+        weights.load(tmp_path / "no.npz")
+
+
+@pytest.mark.parametrize("suffix", _SUFFIXES)
+def test_a_run_folder_stands_for_its_weights(tmp_path, suffix):
+    with pytest.raises(DataError, match=r"weights\.safetensors, .*weights\.npz"):
+        weights.find(tmp_path)
+    file = tmp_path / f"weights{suffix}"
+    weights.save(file, {"a": np.ones(1)})
+    assert weights.find(tmp_path) == weights.find(file) == file
+
+
+@pytest.mark.parametrize("suffix", _SUFFIXES)
+@pytest.mark.parametrize("share", [0, 0.05, 0.5, 0.99])
+def test_truncated_file_is_one_line(tmp_path, suffix, share):
+    whole, path = tmp_path / f"w{suffix}", tmp_path / f"cut{suffix}"
+    weights.save(whole, {"a": np.arange(1000.0), "b": np.ones((3, 3))})
+    content = whole.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(ConfigError, match=r"cut\.\w+") as caught:
+        weights.load(path)
+    assert "\n" not in str(caught.value)
+
+
+class _Payload:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_pickled_arrays_are_refused_and_do_not_run(tmp_path):
+    victim = tmp_path / "victim"
+    array = np.array([_Payload(victim)], dtype=object)
+    header = _npy(array, allow_pickle=True)
+    pickle.loads(pickle.dumps(_Payload(victim))).close()
+    assert victim.exists()  # The payload works when unpickled.
+    victim.unlink()
+    for entry in (header, pickle.dumps(_Payload(victim))):
+        path = _npz(tmp_path / "evil.npz", {"a.npy": entry})
+        with pytest.raises(ConfigError, match=r"evil\.npz|dtype object"):
+            weights.load(path)
+    structured = _npy(np.zeros(2, [("x", "f4"), ("y", "i4")]))
+    with pytest.raises(ConfigError, match="dtype"):
+        weights.load(_npz(tmp_path / "evil.npz", {"a.npy": structured}))
+    assert not victim.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["../a", "/a", "a//b", "a/../b", "a\\b", "a\0b", "..", "a/", "./a"]
+)
+def test_unsafe_names_are_refused(tmp_path, name):
+    from safetensors import numpy as safetensors
+
+    target = f"{name}.npy"
+    path = _npz(tmp_path / "w.npz", {"x" * len(target): _npy(np.ones(1))})
+    # Written by hand: the zip module would tidy some of these names itself.
+    content = path.read_bytes().replace(b"x" * len(target), target.encode())
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match="unsafe entry name"):
+        weights.load(path)
+    other = tmp_path / "w.safetensors"
+    safetensors.save_file({name: np.ones(1)}, other)
+    with pytest.raises(ConfigError, match="unsafe entry name"):
+        weights.load(other)
+
+
+def test_zip_bomb_is_refused_from_its_headers(tmp_path, monkeypatch):
+    bomb = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", _npy(np.zeros(4_000_000)))
+    assert bomb.stat().st_size < 100_000
+    monkeypatch.setattr(weights, "_MAX_BYTES", 1_000_000)
+    monkeypatch.setattr(np, "load", lambda *a, **k: pytest.fail("it was read"))
+    with pytest.raises(ConfigError, match="more than the limit"):
+        weights.load(bomb)
+
+
+def test_array_header_that_announces_too_much_is_refused(tmp_path):
+    buffer = io.BytesIO()
+    header = {"descr": "<f4", "fortran_order": False, "shape": (10**13,)}
+    np.lib.format.write_array_header_1_0(buffer, header)
+    path = _npz(tmp_path / "w.npz", {"a.npy": buffer.getvalue() + b"\0" * 16})
+    with pytest.raises(ConfigError, match="announces"):
+        weights.load(path)
+
+
+def test_compressed_npz_of_others_loads(tmp_path):
+    np.savez_compressed(tmp_path / "w.npz", **{"a/b": np.arange(5)})
+    np.testing.assert_array_equal(
+        weights.load(tmp_path / "w.npz")["a/b"], [0, 1, 2, 3, 4]
+    )
+
+
+def test_keys_that_cannot_be_joined_are_refused(tmp_path):
+    for tree in ({"a/b": np.ones(1)}, {1: np.ones(1)}):
+        with pytest.raises(ConfigError, match="key"):
+            weights.save(tmp_path / "w.npz", tree)
+    with pytest.raises(ConfigError, match="taken by the format"):
+        weights.save(tmp_path / "w.npz", {"__metadata__": np.ones(1)})
+    with pytest.raises(ConfigError, match="metadata"):
+        weights.save(tmp_path / "w.npz", {"a": np.ones(1)}, {"step": 3})
+
+
+def _target():
+    def leaf(*shape, dtype=jnp.float32):
+        return jax.ShapeDtypeStruct(shape, dtype)
+
+    return {
+        "params": {
+            "body": {"kernel": leaf(2, 3), "bias": leaf(3, dtype=jnp.bfloat16)},
+            "head": {"kernel": leaf(3, 10)},
+        },
+        "batch_stats": {},
+    }
+
+
+def _loaded():
+    return {
+        "params/body/kernel": np.arange(6.0).reshape(2, 3),
+        "params/body/bias": np.arange(3.0),
+        "params/head/kernel": np.ones((3, 10), np.float32),
+    }
+
+
+def test_match_fills_an_abstract_tree_and_casts():
+    variables, report = weights.match(_target(), _loaded())
+    report.raise_if_any()
+    assert str(report) == "every name and shape fits"
+    assert variables["batch_stats"] == {}
+    assert variables["params"]["body"]["kernel"].dtype == np.float32
+    assert variables["params"]["body"]["bias"].dtype == ml_dtypes.bfloat16
+    np.testing.assert_array_equal(variables["params"]["body"]["bias"], [0, 1, 2])
+
+
+def test_match_reports_both_ways():
+    loaded = _loaded()
+    loaded["params/extra"] = loaded.pop("params/body/bias")
+    loaded["params/head/kernel"] = np.ones((3, 5), np.float32)
+    target = _target()
+    variables, report = weights.match(target, loaded)
+    assert report.missing == {"params/body/bias": "bfloat16[3]"}
+    assert report.unused == {"params/extra": "float64[3]"}
+    assert report.mismatched == {
+        "params/head/kernel": "float32[3, 10], the file has float32[3, 5]"
+    }
+    assert variables["params"]["head"]["kernel"] is target["params"]["head"]["kernel"]
+    with pytest.raises(ConfigError) as caught:
+        report.raise_if_any()
+    for part in ("1 missing: params/body/bias", "1 unused", "1 mismatched", "[3, 5]"):
+        assert part in str(caught.value)
+
+
+def test_report_lists_five_names_and_the_count():
+    target = {"params": {f"w{i}": np.ones(2) for i in range(9)}}
+    _, report = weights.match(target, {})
+    assert "9 missing: params/w0 float64[2]" in str(report)
+    assert "params/w4" in str(report)
+    assert "params/w5" not in str(report)
+    assert "and 4 more" in str(report)
+
+
+def test_ignore_keeps_the_leaf_and_says_so():
+    loaded = _loaded() | {"params/head/kernel": np.ones((3, 5), np.float32)}
+    del loaded["params/body/bias"]
+    target = _target()
+    variables, report = weights.match(target, loaded, ignore=["head/", "bias$"])
+    report.raise_if_any()
+    assert set(report.kept) == {"params/head/kernel", "params/body/bias"}
+    assert "2 kept" in str(report)
+    assert variables["params"]["head"] == target["params"]["head"]
+
+
+def test_reshape_only_where_allowed_and_only_same_size():
+    loaded = _loaded() | {"params/body/kernel": np.arange(6.0).reshape(1, 1, 2, 3)}
+    assert weights.match(_target(), loaded)[1].mismatched
+    variables, report = weights.match(_target(), loaded, allow_reshape=["body/kernel"])
+    report.raise_if_any()
+    assert list(report.reshaped) == ["params/body/kernel"]
+    np.testing.assert_array_equal(
+        variables["params"]["body"]["kernel"], [[0, 1, 2], [3, 4, 5]]
+    )
+    loaded["params/body/kernel"] = np.arange(7.0)
+    report = weights.match(_target(), loaded, allow_reshape=["body/kernel"])[1]
+    assert list(report.mismatched) == ["params/body/kernel"]
+
+
+def test_numbers_of_another_kind_do_not_match():
+    loaded = _loaded() | {"params/body/bias": np.arange(3)}
+    assert list(weights.match(_target(), loaded)[1].mismatched) == ["params/body/bias"]
+
+
+def test_unused_or_invalid_pattern_is_an_error():
+    with pytest.raises(ConfigError, match="'haed' fits no name; closest: head"):
+        weights.match(_target(), _loaded(), ignore=["haed"])
+    with pytest.raises(ConfigError, match="invalid"):
+        weights.match(_target(), _loaded(), ignore=["("])

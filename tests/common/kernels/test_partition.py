@@ -1,0 +1,125 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from common.errors import ConfigError
+from common.kernels import partition
+
+SIZES = [((4, 4), (2, 2)), ((6, 4), (3, 2)), ((8, 12), (2, 3)), ((7, 14), (7, 7))]
+
+
+def numbered(height, width, batch=1, channels=1):
+    size = batch * height * width * channels
+    return np.arange(size).reshape(batch, height, width, channels)
+
+
+def slow_windows(x, p, q):
+    groups = []
+    for image in x:
+        for top in range(0, image.shape[0], p):
+            for left in range(0, image.shape[1], q):
+                patch = image[top : top + p, left : left + q]
+                groups.append([token for row in patch for token in row])
+    return np.array(groups)
+
+
+def slow_grids(x, g, k):
+    groups = []
+    for image in x:
+        row_step, col_step = image.shape[0] // g, image.shape[1] // k
+        for top in range(row_step):
+            for left in range(col_step):
+                members = image[top::row_step, left::col_step]
+                groups.append([token for row in members for token in row])
+    return np.array(groups)
+
+
+def test_windows_of_the_four_by_four_map():
+    groups = partition.window_partition(jnp.asarray(numbered(4, 4)), 2)
+    np.testing.assert_array_equal(
+        groups[..., 0],
+        [[0, 1, 4, 5], [2, 3, 6, 7], [8, 9, 12, 13], [10, 11, 14, 15]],
+    )
+
+
+def test_grid_of_the_four_by_four_map():
+    groups = partition.grid_partition(jnp.asarray(numbered(4, 4)), 2)
+    np.testing.assert_array_equal(
+        groups[..., 0],
+        [[0, 2, 8, 10], [1, 3, 9, 11], [4, 6, 12, 14], [5, 7, 13, 15]],
+    )
+
+
+def test_grid_of_the_six_by_six_map():
+    groups = partition.grid_partition(jnp.asarray(numbered(6, 6)), 2)
+    assert groups.shape == (9, 4, 1)
+    np.testing.assert_array_equal(
+        groups[:3, :, 0], [[0, 3, 18, 21], [1, 4, 19, 22], [2, 5, 20, 23]]
+    )
+
+
+@pytest.mark.parametrize(("size", "parts"), SIZES)
+def test_partitions_equal_the_slow_reference(size, parts):
+    x = numbered(*size, batch=2, channels=3)
+    windows = partition.window_partition(jnp.asarray(x), parts)
+    np.testing.assert_array_equal(windows, slow_windows(x, *parts))
+    grids = partition.grid_partition(jnp.asarray(x), parts)
+    np.testing.assert_array_equal(grids, slow_grids(x, *parts))
+
+
+@pytest.mark.parametrize(("size", "parts"), SIZES)
+def test_reverse_restores_the_map(size, parts):
+    x = jnp.asarray(numbered(*size, batch=3, channels=2))
+    windows = partition.window_partition(x, parts)
+    np.testing.assert_array_equal(partition.window_reverse(windows, parts, size), x)
+    grids = partition.grid_partition(x, parts)
+    np.testing.assert_array_equal(partition.grid_reverse(grids, parts, size), x)
+
+
+def test_one_window_is_the_map_itself():
+    x = jnp.asarray(numbered(7, 7, batch=2, channels=3))
+    tokens = x.reshape(2, 49, 3)
+    np.testing.assert_array_equal(partition.window_partition(x, 7), tokens)
+    np.testing.assert_array_equal(partition.grid_partition(x, 7), tokens)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: partition.window_partition(jnp.zeros((1, 14, 15, 1)), 7),
+        lambda: partition.grid_partition(jnp.zeros((1, 14, 15, 1)), 7),
+        lambda: partition.window_reverse(jnp.zeros((4, 49, 1)), 7, (14, 15)),
+        lambda: partition.grid_reverse(jnp.zeros((4, 49, 1)), 7, (14, 15)),
+    ],
+)
+def test_indivisible_sizes_are_named(call):
+    with pytest.raises(ConfigError, match=r"14 x 15 .* 7 x 7"):
+        call()
+
+
+@pytest.mark.parametrize("size", [0, -1, 7.0, "7", (7,), (7, 7, 7), (7, 0), None])
+def test_sizes_that_are_none_are_refused(size):
+    with pytest.raises(ConfigError, match="positive integer or a pair"):
+        partition.as_pair(size)
+
+
+def test_a_sharded_batch_partitions_without_communication():
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    sharding = jax.sharding.NamedSharding(mesh, jax.P("data"))
+    x = jax.device_put(jnp.asarray(numbered(14, 28, batch=8, channels=2)), sharding)
+
+    @jax.jit
+    def there_and_back(x):
+        windows = partition.window_partition(x, 7)
+        x = partition.window_reverse(windows + 1, 7, (14, 28))
+        grids = partition.grid_partition(x, 7)
+        return grids, partition.grid_reverse(grids * 2, 7, (14, 28))
+
+    hlo = there_and_back.lower(x).compile().as_text()
+    for collective in ("all-gather", "all-to-all", "all-reduce", "collective-permute"):
+        assert collective not in hlo
+    grids, back = there_and_back(x)
+    assert back.sharding.is_equivalent_to(sharding, back.ndim)
+    assert grids.sharding.is_equivalent_to(sharding, grids.ndim)
+    np.testing.assert_array_equal(back, (np.asarray(x) + 1) * 2)

@@ -17,7 +17,7 @@ from jax import lax
 
 from common.kernels.depthwise import depthwise_conv
 
-# The widest depthwise layer of MaxViT-T after its stem, at 224 pixels: stage 1.
+# The largest stride-1 layer of MaxViT-T at 224 pixels: stage 1.
 SHAPE = (8, 56, 56, 256)
 ROUNDS = 15
 

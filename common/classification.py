@@ -253,7 +253,8 @@ class Classification(Task):
         return normalize(images, self.config.preprocess.normalization)
 
     def _logits(self, variables: Variables, images: jax.Array) -> jax.Array:
-        return self.model.apply(variables, self._normalize(images), train=False)
+        logits = self.model.apply(variables, self._normalize(images), train=False)
+        return jnp.asarray(logits)
 
 
 def class_names(workdir: Path, num_classes: int) -> list[str]:

@@ -13,7 +13,7 @@ import difflib
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,24 @@ def default() -> ml_collections.ConfigDict:
     config.model = ml_collections.ConfigDict()
     config.reinitialize = ()  # regexes of variables --init_from may lack or misfit
     return config
+
+
+def shrink(config: ml_collections.ConfigDict) -> None:
+    """Makes a run of seconds out of an experiment: what the `smoke` argument does.
+
+    The data stays what it is; `--fake_data` replaces it.
+    """
+    config.dtype = "float32"
+    config.batch_size = 16
+    config.eval_batch_size = 16
+    config.log_every_steps = 1
+    config.data.num_workers = 0
+    for name in _DURATIONS:
+        section, _, field = name.rpartition(".")
+        holder = config[section] if section else config
+        holder[f"{field}_steps"] = holder[f"{field}_epochs"] = None
+    config.total_steps = 2
+    config.schedule.decay_every_steps = 1
 
 
 def parse_arg(arg: str | None, **defaults: Any) -> ml_collections.ConfigDict:
@@ -181,7 +199,7 @@ _NOT_NEGATIVE = (
     "data.max_bad_examples mesh.fsdp_min_size"
 ).split()
 _FRACTION = "ema_decay optimizer.b1 optimizer.b2 optimizer.momentum".split()
-_RANGES: tuple[tuple[list[str], str, Callable[[float], bool]], ...] = (
+_RANGES: Sequence[tuple[Sequence[str], str, Callable[[float], bool]]] = (
     (_POSITIVE, "greater than 0", lambda value: value > 0),
     (_NOT_NEGATIVE, "at least 0", lambda value: value >= 0),
     (_FRACTION, "in [0, 1)", lambda value: 0 <= value < 1),

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
+from ml_collections.config_flags.config_flags import ConfigFileFlagParser
 
 from common import config as configs
 from common.errors import ConfigError, Diverged, Preempted
@@ -97,13 +98,16 @@ def _parse(package: str, summary: str, argv: Sequence[str]) -> list[str]:
         sys.stdout.write(_help(package, summary))
         sys.exit(0)
     try:
-        return FLAGS(argv)
-    except flags.Error as error:
-        _fail(str(error).replace("FATAL Flags parsing error: ", ""))
+        rest = FLAGS(argv)
+        if _CONFIG.value is not None:
+            _check_file(package, config_flags.get_config_filename(FLAGS["config"]))
+        return rest
     except (AttributeError, KeyError) as error:
-        _fail(_explain_override(argv) or f"config: {error}")
-    except (ConfigError, OSError, TypeError, ValueError) as error:
-        _fail(f"--config: {error}")
+        _fail(_explain_override(argv) or f"--config: {error}")
+    except Exception as error:  # A config file is code, and can raise anything.
+        # Behind a traceback that ml_collections puts into its message.
+        last = str(error).strip().splitlines()[-1]
+        _fail(last.removeprefix("common.errors.ConfigError: "))
 
 
 def _fail(message: str) -> NoReturn:
@@ -111,25 +115,33 @@ def _fail(message: str) -> NoReturn:
     sys.exit(EXIT_CONFIG)
 
 
+def _check_file(package: str, name: str) -> None:
+    """Refuses a file that does not exist, which ml_collections does at first use."""
+    path = Path(name.partition(":")[0])
+    if not path.is_file():
+        raise ConfigError(configs.unknown("config file", str(path), _files(package)))
+
+
+def _files(package: str) -> list[str]:
+    found = sorted((_ROOT / "configs" / package).glob("[a-z]*.py"))
+    return [f"configs/{package}/{path.name}" for path in found]
+
+
 def _explain_override(argv: Sequence[str]) -> str | None:
     """Finds the override whose field does not exist, and the closest one that does."""
-    values = flags.FlagValues()
-    holder = config_flags.DEFINE_config_file("config", flag_values=values)
-    chosen = [i for i, arg in enumerate(argv) if re.match(r"--?config(=|$)", arg)]
-    values(
-        [argv[0], *(a for i in chosen for a in argv[i : i + 1 + ("=" not in argv[i])])]
-    )
-    known = configs.flat(holder.value)
-    for arg in argv[1:]:
-        match = re.match(r"--?(?:no)?config\.([\w.\[\]]+)", arg)
-        if match and match[1] not in known:
-            return configs.unknown_key(match[1], holder.value)
+    words = " ".join(argv)
+    file = re.search(r"--?config[= ](\S+)", words)
+    if file is None:
+        return None
+    config = ConfigFileFlagParser("config").parse(file[1])
+    for name in re.findall(r"--?(?:no)?config\.([\w.]+)", words):
+        if name not in configs.flat(config):
+            return configs.unknown_key(name, config)
     return None
 
 
 def _help(package: str, summary: str) -> str:
-    found = sorted((_ROOT / "configs" / package).glob("[a-z]*.py"))
-    experiments = "\n".join(f"  configs/{package}/{path.name}" for path in found)
+    experiments = "\n".join(f"  {file}" for file in _files(package))
     command = f"python -m {package}.main"
     return f"""{summary}
 
@@ -171,6 +183,13 @@ def _dispatch(package: str, tasks: Mapping[str, str], rest: Sequence[str]) -> No
         raise ConfigError(f"{images[0]!r} is given, but --mode is {_MODE.value}")
     config, overrides = _load_config(package)
     configs.validate(config, tasks)
+    workdir = _WORKDIR.value
+    if workdir is None and _MODE.value != "benchmark" and not _DRY_RUN.value:
+        raise ConfigError("--workdir is needed")
+    if workdir and "://" in workdir:
+        raise ConfigError(
+            f"--workdir={workdir}: give a path; mount a bucket with gcsfuse or the like"
+        )
     setup_runtime(
         _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, _DEBUG_NANS.value
     )
@@ -182,13 +201,9 @@ def _dispatch(package: str, tasks: Mapping[str, str], rest: Sequence[str]) -> No
         sys.stdout.write(dry_run.describe(task, config, _DATA_DIR.value) + "\n")
         return
     modes = importlib.import_module("common.modes")
-    workdir = _WORKDIR.value
     if _MODE.value == "benchmark":
         modes.benchmark(task, config, _DATA_DIR.value)
-        return
-    if workdir is None:
-        raise ConfigError("--workdir is needed")
-    if _MODE.value == "train":
+    elif _MODE.value == "train":
         modes.train(
             task,
             config,

@@ -176,19 +176,19 @@ class Checkpoints:
         """
         steps = self.steps()
         for step in reversed(steps):
+            restored, problem = None, "on another process"
             try:
                 restored = self._restore_step(step, abstract)
-                problem = None
             except ConfigError:
                 raise
             except Exception as error:  # Orbax raises many types for broken files.
                 problem = f"{type(error).__name__}: {error}".splitlines()[0]
-            if _all_processes(problem is None):
+            if _all_processes(restored is not None):
                 return restored
             logging.warning(
                 "checkpoint of step %d cannot be read (%s); trying an older one",
                 step,
-                problem or "on another process",
+                problem,
             )
         if steps:
             raise ConfigError(

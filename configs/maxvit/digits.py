@@ -50,9 +50,5 @@ def get_config(arg: str | None = None):
     config.schedule.warmup_epochs = 3.0
 
     if args.smoke:
-        config.total_epochs = None
-        config.total_steps = 2
-        config.eval_every_epochs = config.checkpoint_every_epochs = None
-        config.schedule.warmup_epochs = 0.0
-        config.batch_size = 16
+        configs.shrink(config)
     return config

@@ -11,7 +11,7 @@ from common.kernels.depthwise import depthwise_conv
 
 CASES = [
     (size, stride, padding)
-    for size in ((8, 8), (7, 7), (9, 6), (3, 4))
+    for size in ((8, 7), (5, 8))
     for stride in (1, 2)
     for padding in ("SAME", "VALID", ((1, 1), (1, 1)))
 ]

@@ -15,13 +15,13 @@ def replacing(path: str | os.PathLike[str]) -> Generator[Path, None, None]:
     file under the final name. When the body raises, `path` stays as it was.
 
     Args:
-        path: The file to create or replace; missing parent folders are made.
+      path: The file to create or replace; missing parent folders are made.
 
     Yields:
-        A path in the same folder with the same suffix, for the body to write.
+      A path in the same folder with the same suffix, for the body to write.
 
     Raises:
-        OSError: The file system refused.
+      OSError: The file system refused.
     """
     # A link is followed: the file it names is replaced, not the link.
     target = Path(os.path.realpath(path))

@@ -86,6 +86,8 @@ class Classification(Task):
                 f"config.loss.label_smoothing={config.loss.label_smoothing} must be in "
                 "[0, 1)"
             )
+        for split in ("train", "eval"):
+            self.transforms(split)  # their constructors check the rest
 
     @abc.abstractmethod
     def build_model(self, num_classes: int) -> nn.Module:

@@ -14,7 +14,6 @@ from common.logging import plots
 
 _GRID = 24
 _EXAMPLES = 8
-_RIGHT, _WRONG = "#1b7837", "#b2182b"
 
 
 def draw(
@@ -73,7 +72,7 @@ def _draw_grid(
             source.class_names[outputs[k][row]] for k in ("label", "prediction")
         )
         captions.append(f"{true} → {found} ({100 * outputs['confidence'][row]:.0f} %)")
-        colors.append(_WRONG if wrong[row] else _RIGHT)
+        colors.append("red" if wrong[row] else "green")
     return plots.image_grid(images, captions, path, colors)
 
 

@@ -133,7 +133,7 @@ def _explain_override(argv: Sequence[str]) -> str | None:
     file = re.search(r"--?config[= ](\S+)", words)
     if file is None:
         return None
-    config = ConfigFileFlagParser("config").parse(file[1])
+    config: Any = ConfigFileFlagParser("config").parse(file[1])
     for name in re.findall(r"--?(?:no)?config\.([\w.]+)", words):
         if name not in configs.flat(config):
             return configs.unknown_key(name, config)

@@ -20,8 +20,8 @@ class Appender:
         """Remembers the file; nothing is opened before the first record.
 
         Args:
-            path: The file to append to; missing parent folders are made.
-            size: Bytes at the start of the file to keep; the rest is cut off.
+          path: The file to append to; missing parent folders are made.
+          size: Bytes at the start of the file to keep; the rest is cut off.
         """
         self._path = Path(path)
         self._good = size

@@ -28,11 +28,11 @@ def curves(records: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -
     """Draws loss, evaluation metrics, learning rate and speed over the steps.
 
     Args:
-        records: Metrics as `writers.read_metrics` returns them.
-        path: PNG file to write, atomically.
+      records: Metrics as `writers.read_metrics` returns them.
+      path: PNG file to write, atomically.
 
     Returns:
-        `path`.
+      `path`.
     """
     names = _panels(records)
     columns = min(3, max(1, len(names)))
@@ -62,15 +62,15 @@ def confusion_matrix(
     counts are printed up to 15 classes); more give bars of the most confused pairs.
 
     Args:
-        matrix: Counts `[K, K]`, true class by predicted class.
-        class_names: K names.
-        path: PNG file to write, atomically.
+      matrix: Counts `[K, K]`, true class by predicted class.
+      class_names: K names.
+      path: PNG file to write, atomically.
 
     Returns:
-        `path`.
+      `path`.
 
     Raises:
-        ValueError: The shapes do not fit.
+      ValueError: The shapes do not fit.
     """
     matrix = np.asarray(matrix)
     if matrix.ndim != 2 or set(matrix.shape) != {len(class_names)}:
@@ -93,18 +93,18 @@ def image_grid(
     """Draws images in a grid, each with a caption below.
 
     Args:
-        images: Arrays `[H, W, 3]`, `[H, W, 1]` or `[H, W]`, uint8 or float in [0, 1];
-            sizes may differ.
-        captions: One per image, such as "3 → 8 (91 %)".
-        path: PNG file to write, atomically.
-        colors: One per image for caption and frame: "green" and "red" are shades
-            that colour-blind readers tell apart, others are matplotlib colours.
+      images: Arrays `[H, W, 3]`, `[H, W, 1]` or `[H, W]`, uint8 or float in [0, 1];
+          sizes may differ.
+      captions: One per image, such as "3 → 8 (91 %)".
+      path: PNG file to write, atomically.
+      colors: One per image for caption and frame: "green" and "red" are shades
+          that colour-blind readers tell apart, others are matplotlib colours.
 
     Returns:
-        `path`.
+      `path`.
 
     Raises:
-        ValueError: There are no images, or lengths differ.
+      ValueError: There are no images, or lengths differ.
     """
     colors = [_LINE] * len(images) if colors is None else colors
     if not len(images) or not len(images) == len(captions) == len(colors):

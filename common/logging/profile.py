@@ -16,11 +16,11 @@ class Profiler:
         """Reads which steps to trace; starts nothing yet.
 
         Args:
-            workdir: Folder of the run.
-            steps: "a:b" traces steps a to b, both included; None traces nothing.
+          workdir: Folder of the run.
+          steps: "a:b" traces steps a to b, both included; None traces nothing.
 
         Raises:
-            ConfigError: `steps` is not of that form.
+          ConfigError: `steps` is not of that form.
         """
         self._folder = Path(workdir).resolve() / "profile"
         self._range = None if steps is None else _parse(steps)
@@ -30,7 +30,7 @@ class Profiler:
         """Call before each step: starts the trace at a, stops it once b is over.
 
         Args:
-            step: Number of the step about to run.
+          step: Number of the step about to run.
         """
         if self._range is None:
             return

@@ -30,12 +30,12 @@ class Progress:
         """Starts the clock of the first step.
 
         Args:
-            total_steps: Step at which the run ends.
-            start_step: Steps already done by an earlier run.
-            batch_size: Images per step over all processes.
-            stream: Where to write; `sys.stderr` by default.
-            every_seconds: Time between two lines in a log.
-            active: False on every process but the first; nothing is written.
+          total_steps: Step at which the run ends.
+          start_step: Steps already done by an earlier run.
+          batch_size: Images per step over all processes.
+          stream: Where to write; `sys.stderr` by default.
+          every_seconds: Time between two lines in a log.
+          active: False on every process but the first; nothing is written.
         """
         self._total = total_steps
         self._step = start_step
@@ -47,6 +47,7 @@ class Progress:
         self._created = self._now()
         # Set by the first update: active seconds and step from which speed counts.
         self._origin: tuple[float, int] | None = None
+        self._asked: tuple[float, int] | None = None
         self._window = (0.0, start_step)
         self._reported = start_step
         self._bar = self._open_bar() if active and self._stream.isatty() else None
@@ -56,8 +57,8 @@ class Progress:
         """Tells that `step` steps are done; cheap unless a report is due.
 
         Args:
-            step: Finished steps, counted from the start of training.
-            loss: Latest loss when the caller has it at hand; shown until the next.
+          step: Finished steps, counted from the start of training.
+          loss: Latest loss when the caller has it at hand; shown until the next.
         """
         self._step = step
         self._loss = self._loss if loss is None else loss
@@ -79,8 +80,11 @@ class Progress:
             self._paused += time.monotonic() - start
 
     def rates(self) -> dict[str, float]:
-        """Returns average steps and images per second since the first step."""
-        rate = self._average_rate(self._now())
+        """Returns steps and images per second since the last call."""
+        now = self._now()
+        since, step = self._asked or self._origin or (now, self._step)
+        self._asked = (now, self._step)
+        rate = (self._step - step) / max(now - since, 1e-9)
         return {
             "steps_per_second": rate,
             "images_per_second": rate * self._batch_size,

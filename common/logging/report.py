@@ -42,19 +42,19 @@ def write_report(
     pictures already name that file.
 
     Args:
-        workdir: Folder of the run.
-        title: Headline, such as the name of the experiment.
-        config: Nested settings of the run.
-        metrics: Final metrics, most important first.
-        records: Metrics over time as `writers.read_metrics` returns them.
-        pictures: Caption and path of each picture (PNG, JPEG, WebP or GIF); relative
-            paths start at `workdir`. A missing picture is left out with a warning.
-        facts: What else a reader asks for: steps, time, device, versions, number of
-            parameters. The entry "command" becomes the section on how to reproduce
-            the run, the entry "summary" the line under the title.
+      workdir: Folder of the run.
+      title: Headline, such as the name of the experiment.
+      config: Nested settings of the run.
+      metrics: Final metrics, most important first.
+      records: Metrics over time as `writers.read_metrics` returns them.
+      pictures: Caption and path of each picture (PNG, JPEG, WebP or GIF); relative
+          paths start at `workdir`. A missing picture is left out with a warning.
+      facts: What else a reader asks for: steps, time, device, versions, number of
+          parameters. The entry "command" becomes the section on how to reproduce
+          the run, the entry "summary" the line under the title.
 
     Returns:
-        Path of the page.
+      Path of the page.
     """
     workdir = Path(workdir)
     facts = dict(facts)

@@ -40,10 +40,10 @@ class MetricsWriter:
         """Repairs what an earlier run left, so that new lines follow whole lines.
 
         Args:
-            workdir: Folder of the run.
-            active: False on every process but the first; all methods do nothing.
-            resume_step: Step of the restored state. Records of later steps belong to
-                the lost part of the earlier run and are dropped.
+          workdir: Folder of the run.
+          active: False on every process but the first; all methods do nothing.
+          resume_step: Step of the restored state. Records of later steps belong to
+              the lost part of the earlier run and are dropped.
         """
         self._active = active
         if not active:
@@ -62,13 +62,13 @@ class MetricsWriter:
         """Appends one record.
 
         Args:
-            step: Number of finished training steps.
-            metrics: Name to number (anything `float` takes). NaN and the infinities
-                are written as the words "NaN", "Infinity" and "-Infinity".
-            kind: "train" or "eval".
+          step: Number of finished training steps.
+          metrics: Name to number (anything `float` takes). NaN and the infinities
+              are written as the words "NaN", "Infinity" and "-Infinity".
+          kind: "train" or "eval".
 
         Raises:
-            ValueError: `kind` is unknown, or a metric is called like a fixed key.
+          ValueError: `kind` is unknown, or a metric is called like a fixed key.
         """
         if kind not in _KINDS:
             raise ValueError(f"kind is {kind!r}, allowed: {', '.join(_KINDS)}")
@@ -86,13 +86,13 @@ class MetricsWriter:
         """Shows one image in TensorBoard.
 
         Args:
-            step: Number of finished training steps.
-            name: Tag under which the images of several steps are collected.
-            array: `[H, W]` or `[H, W, C]` with C of 1, 3 or 4: uint8, or float in
-                [0, 1].
+          step: Number of finished training steps.
+          name: Tag under which the images of several steps are collected.
+          array: `[H, W]` or `[H, W, C]` with C of 1, 3 or 4: uint8, or float in
+              [0, 1].
 
         Raises:
-            ValueError: The array has another shape.
+          ValueError: The array has another shape.
         """
         array = np.asarray(array)
         if array.ndim == 2:
@@ -129,11 +129,11 @@ def read_metrics(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Reads the metrics of a run, also while it is being written.
 
     Args:
-        workdir: Folder of the run.
+      workdir: Folder of the run.
 
     Returns:
-        The records in the order written, NaN and the infinities as floats again;
-        broken lines are left out. Empty when there is no metrics file.
+      The records in the order written, NaN and the infinities as floats again;
+      broken lines are left out. Empty when there is no metrics file.
     """
     path = Path(workdir) / _FILE
     if not path.is_file():

@@ -15,7 +15,7 @@ import optax
 from absl import logging
 
 from common import evaluation
-from common.checkpoint import weights
+from common.checkpoint import matching, weights
 from common.data import pipeline, prefetch
 from common.errors import DataError
 from common.parallel import mesh as meshes
@@ -152,7 +152,7 @@ class Experiment:
         """
         file = weights.find(path)
         ignore = self.config.reinitialize if initial is not None else ()
-        variables, report = weights.match(
+        variables, report = matching.match(
             self.abstract_variables if initial is None else initial,
             weights.load(file),
             ignore=ignore,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from clu import parameter_overview
 
 from common import config as configs
 from common.checkpoint import weights
-from common.logging import plots, report
+from common.logging import report
 from common.logging.writers import MetricsWriter, read_metrics
 from common.parallel import sharding
 from common.task import Variables
@@ -72,15 +71,14 @@ def write(
     weights.save(workdir / WEIGHTS, variables)
     writer.flush()
     records = read_metrics(workdir)
-    pictures = [("Training", plots.curves(records, workdir / "curves.png"))]
-    pictures += experiment.task.pictures(outputs, experiment.eval_source, workdir)
+    first = experiment.task.monitor.metric
     path = report.write_report(
         workdir,
         title=f"{experiment.config.task}: {workdir.name}",
         config=experiment.config.to_dict(),
-        metrics=dict(metrics),
+        metrics={first: metrics[first], **metrics},
         records=records,
-        pictures=pictures,
+        pictures=experiment.task.pictures(outputs, experiment.eval_source, workdir),
         facts=_facts(experiment, variables, records),
     )
     logging.info("report: %s", path)
@@ -92,9 +90,7 @@ def _facts(
     device = jax.devices()[0]
     count = parameter_overview.count_parameters(variables["params"])
     return {
-        "command": shlex.join(
-            ["python", *map(os.path.relpath, sys.argv[:1]), *sys.argv[1:]]
-        ),
+        "command": _command(),
         "parameters": f"{count:,}",
         "steps": f"{experiment.total_steps:,} of batch {experiment.config.batch_size}",
         "examples": f"{len(experiment.train_source):,} training, "

@@ -1,0 +1,178 @@
+"""The classification task: loss, metrics, and the checks of its config."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from common import classification
+from common.data import transforms
+from common.errors import ConfigError, DataError
+
+
+class Mean(nn.Module):
+    """Logits that are a linear map of the mean colour."""
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        return nn.Dense(self.num_classes, name="out")(images.mean((1, 2)))
+
+
+class Task(classification.Classification):
+    def build_model(self, num_classes):
+        return Mean(num_classes)
+
+
+def make(**fields):
+    config = classification.default_config()
+    config.data.image_size = 8
+    config.data.num_classes = 4
+    config.update_from_flattened_dict(
+        {name.replace("__", "."): value for name, value in fields.items()}
+    )
+    return Task(config)
+
+
+def batch(size=6, seed=0):
+    rng = np.random.default_rng(seed)
+    return {
+        "image": rng.integers(0, 256, (size, 8, 8, 3), np.uint8),
+        "label": np.arange(size, dtype=np.int32) % 4,
+        "id": np.arange(size, dtype=np.int32),
+    }
+
+
+@pytest.fixture(scope="module")
+def variables():
+    return make().init(jax.random.key(0), batch())
+
+
+def reference_logits(variables, images):
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    x = ((images / 255.0 - mean) / std).mean((1, 2))
+    out = variables["params"]["out"]
+    return x @ np.array(out["kernel"]) + np.array(out["bias"])
+
+
+def cross_entropy(logits, targets):
+    shifted = logits - logits.max(-1, keepdims=True)
+    return -(targets * (shifted - np.log(np.exp(shifted).sum(-1))[:, None])).sum(-1)
+
+
+def test_loss_is_per_example_cross_entropy_with_smoothing(variables):
+    data = batch()
+    out = make(loss__label_smoothing=0.2).loss(variables, data, jax.random.key(1))
+    targets = np.eye(4)[data["label"]] * 0.8 + 0.2 / 4
+    expected = cross_entropy(reference_logits(variables, data["image"]), targets)
+    assert out.loss.shape == (6,)
+    np.testing.assert_allclose(out.loss, expected, rtol=2e-5)
+
+
+def test_mixup_and_cutmix_change_the_loss_and_follow_the_key(variables):
+    plain = make().loss(variables, batch(), jax.random.key(1)).loss
+    for fields in ({"augment__mixup_alpha": 0.8}, {"augment__cutmix_alpha": 1.0}):
+        task = make(**fields)
+        mixed = [task.loss(variables, batch(), jax.random.key(k)).loss for k in (1, 2)]
+        again = task.loss(variables, batch(), jax.random.key(1)).loss
+        np.testing.assert_array_equal(mixed[0], again)
+        assert not np.allclose(mixed[0], plain)
+        assert not np.allclose(mixed[0], mixed[1])
+
+
+def test_evaluation_outputs_against_numpy(variables):
+    data = batch(40)
+    outputs = jax.device_get(make().evaluate(variables, data))
+    logits = reference_logits(variables, data["image"])
+    np.testing.assert_array_equal(outputs["prediction"], logits.argmax(-1))
+    order = (-logits).argsort(-1)
+    ranks = [
+        list(row).index(label) for row, label in zip(order, data["label"], strict=True)
+    ]
+    np.testing.assert_array_equal(outputs["rank"], ranks)
+    np.testing.assert_allclose(
+        outputs["loss"], cross_entropy(logits, np.eye(4)[data["label"]]), rtol=2e-4
+    )
+
+
+def test_summary_counts_ranks():
+    task = make(data__num_classes=10)
+    metrics = task.summarize(
+        {"loss": np.array([1.0, 3.0, 2.0, 2.0]), "rank": np.array([0, 4, 5, 0])}
+    )
+    assert metrics == {"loss": 2.0, "top1": 0.5, "top5": 0.75}
+    assert "top5" not in make().summarize({"loss": np.ones(1), "rank": np.zeros(1)})
+
+
+def test_constant_logits_score_nothing(variables):
+    """A model that collapsed must not look right on the first class."""
+    constant = jax.tree.map(jnp.zeros_like, variables)
+    assert make().summarize(jax.device_get(make().evaluate(constant, batch()))) == {
+        "loss": pytest.approx(np.log(4)),
+        "top1": 0.0,
+    }
+
+
+def test_number_of_classes_comes_from_the_data():
+    task = make(data__num_classes=None, data__source="bundled", data__name="digits")
+    with pytest.raises(ConfigError, match="num_classes is needed"):
+        task.build_model(task.num_classes)
+    assert len(task.source("train", None)) == 1437
+    assert task.num_classes == 10
+    task = make(data__num_classes=4, data__source="bundled", data__name="digits")
+    with pytest.raises(ConfigError, match=r"10 classes, config.data.num_classes is 4"):
+        task.source("train", None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"augment__crop": "random_resize"}, "did you mean 'random_resized'"),
+        ({"preprocess__normalization": "imagnet"}, "did you mean 'imagenet'"),
+        ({"preprocess__eval_crop": "centre"}, "'official', 'squash' or a fraction"),
+        ({"preprocess__eval_crop": "1.5"}, "a fraction in"),
+        ({"loss__label_smoothing": 1.0}, r"must be in \[0, 1\)"),
+        ({"data__image_size": 0}, "an image size is a positive int"),
+        ({"augment__flipp": True}, "unknown config.augment key 'flipp'"),
+    ],
+    ids=str,
+)
+def test_mistakes_in_the_config(fields, message):
+    with pytest.raises(ConfigError, match=message):
+        make(**fields)
+
+
+def test_recipe_becomes_transforms():
+    names = [type(t).__name__ for t in make().transforms("train")]
+    assert names == ["RandomResizedCrop", "RandomFlip", "ToArray"]
+    task = make(
+        augment__crop="none",
+        augment__flip=False,
+        augment__rotate=10.0,
+        augment__scale=0.1,
+        augment__randaugment_layers=2,
+        preprocess__eval_crop="0.875",
+    )
+    chain = task.transforms("train")
+    assert [type(t).__name__ for t in chain] == [
+        "Resize", "RandomAffine", "RandAugment", "ToArray",
+    ]  # fmt: skip
+    assert chain[1].scale == (0.9, 1.1)
+    assert task.transforms("eval")[0] == transforms.CenterCrop(8, 0.875)
+
+
+def test_predict_lines(variables, tmp_path):
+    (tmp_path / "class_names.json").write_text('["ant", "bee", "cat", "dog"]')
+    image = batch(1)["image"][0]
+    Image.fromarray(image).save(tmp_path / "x.png")
+    task = make(preprocess__eval_crop="squash")
+    (line,) = task.predict(variables, [str(tmp_path / "x.png")], tmp_path)
+    logits = reference_logits(variables, image[None])[0]
+    best = ["ant", "bee", "cat", "dog"][logits.argmax()]
+    share = 100 * np.exp(logits.max()) / np.exp(logits).sum()
+    assert line.startswith(f"{tmp_path / 'x.png'}: {best} {share:.1f} %, ")
+    with pytest.raises(DataError, match=r"missing\.png"):
+        task.predict(variables, [str(tmp_path / "missing.png")], tmp_path)

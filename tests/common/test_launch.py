@@ -1,0 +1,214 @@
+"""The command line as a stranger uses it: help, mistakes, a run from end to end."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from PIL import Image
+
+from tests.common import launching
+
+DIGITS = "--config=configs/maxvit/digits.py:smoke"
+
+
+def maxvit(*args):
+    return launching.run(*args, module="maxvit.main")
+
+
+def test_help_is_fast_and_lists_everything():
+    began = time.monotonic()
+    code, out, _ = maxvit("--help")
+    took = time.monotonic() - began
+    assert code == 0
+    # Two other tests may hold the cores; alone it takes a fraction of a second.
+    assert took < 10
+    for word in ("--workdir", "--mode", "--dry_run", "configs/maxvit/digits.py", "75"):
+        assert word in out
+
+
+def test_help_needs_no_jax():
+    """What makes it answer in time wherever it runs."""
+    code = (
+        "import sys, common.launch as l;"
+        "l._help('maxvit', '');"
+        "assert not {'jax', 'flax', 'grain', 'matplotlib'} & set(sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=launching.ROOT)
+    assert result.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--mode=trian"], "--mode=trian: value should be one of <train|eval|predict"),
+        (["--confg=x"], "Unknown command line flag 'confg'. Did you mean: config"),
+        ([], "--config is needed, e.g. one of configs/maxvit/*.py"),
+        (
+            ["--config=configs/maxvit/digit.py"],
+            "unknown config file 'configs/maxvit/digit.py'; did you mean "
+            "'configs/maxvit/digits.py'",
+        ),
+        (["--config=configs/maxvit/digits.py:smok"], "did you mean 'smoke'"),
+        (
+            [DIGITS, "--config.optimizer.weight_decy=1"],
+            "unknown config key 'optimizer.weight_decy'; did you mean "
+            "--config.optimizer.weight_decay?",
+        ),
+        ([DIGITS, "--config.batch_size=many"], "--config.batch_size=many: invalid"),
+        ([DIGITS], "--workdir is needed"),
+        ([DIGITS, "--workdir=gs://b/run"], "mount a bucket"),
+        (
+            [DIGITS, "--workdir=/tmp/x", "a.png"],
+            "'a.png' is given, but --mode is train",
+        ),
+        ([DIGITS, "--workdir=/tmp/x", "--config.batch_size=0"], "must be greater than"),
+        ([DIGITS, "--workdir=/tmp/x", "--num_processes=2"], "go together"),
+        (["--mode=predict", "--workdir=/nowhere"], "/nowhere holds no config.json"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_give_exit_2_and_one_line(args, message):
+    code, out, err = maxvit(*args)
+    assert code == 2, err
+    assert out == ""
+    assert message in err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (
+            ["--config=configs/maxvit/folder.py:T,smoke", "--data_dir=/no/such"],
+            "no such folder: /no/such; expected train/<class>/<image>",
+        ),
+        (
+            ["--config=configs/maxvit/imagenet1k.py:T,smoke", "--data_dir=/no/such"],
+            "/no/such",
+        ),
+        ([DIGITS, "--config.model.window_size=5"], "which does not divide by window 5"),
+        ([DIGITS, "--config.mesh.fsdp=3"], "fsdp=3 does not match the 1 devices"),
+        ([DIGITS, "--config.optimizer.no_decay=('x1',)"], "'x1' matches no parameter"),
+        ([DIGITS, "--init_from=/no/w.npz"], "/no/w.npz"),
+        ([DIGITS, "--config.data.name=digit"], "did you mean 'digits'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_found_later_give_exit_2_and_name_what_was_searched(
+    args, message, tmp_path
+):
+    code, _, err = maxvit(*args, f"--workdir={tmp_path}")
+    assert code == 2, err
+    assert message in err.splitlines()[-1]
+    assert "Traceback" not in err
+
+
+def test_indivisible_batch_names_both_numbers(tmp_path):
+    code, _, err = launching.run(*launching.toy(tmp_path, batch_size=20), devices=8)
+    assert code == 2
+    assert "batch_size=20 is not divisible by the 8 devices" in err.splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("run")
+    code, out, err = maxvit(DIGITS, f"--workdir={workdir}")
+    assert code == 0, err
+    return workdir, out
+
+
+def test_a_run_leaves_everything_a_person_wants(trained):
+    workdir, out = trained
+    names = {path.name for path in workdir.iterdir()}
+    assert names >= {
+        "checkpoints", "metrics.jsonl", "tensorboard", "config.json",
+        "overrides.json", "versions.json", "class_names.json", "report.html",
+        "curves.png", "confusion.png", "samples.png", "weights.safetensors",
+        "weights.safetensors.sha256", "examples",
+    }  # fmt: skip
+    assert "top1" in out
+    assert str(workdir / "report.html") in out
+    assert "python -m maxvit.main --mode=predict" in out
+    page = (workdir / "report.html").read_text()
+    assert "python -m maxvit.main --config=configs/maxvit/digits.py:smoke" in page
+
+
+def test_predict_prints_classes_with_probabilities(trained):
+    workdir, _ = trained
+    examples = sorted((workdir / "examples").glob("*.png"))[:2]
+    code, out, err = maxvit(
+        "--mode=predict", f"--workdir={workdir}", f"--image={examples[0]}", examples[1]
+    )
+    assert code == 0, err
+    lines = out.splitlines()
+    assert [line.partition(": ")[0] for line in lines] == list(map(str, examples))
+    shares = [float(part.split()[1]) for part in lines[0].split(": ")[1].split(", ")]
+    assert shares == sorted(shares, reverse=True)
+    assert len(shares) == 5
+    assert 0 < sum(shares) <= 100.5
+
+
+def test_predict_names_a_broken_image(trained, tmp_path):
+    workdir, _ = trained
+    broken = tmp_path / "broken.png"
+    Image.new("RGB", (64, 64)).save(broken)
+    broken.write_bytes(broken.read_bytes()[:60])
+    code, out, err = maxvit(
+        "--mode=predict", f"--workdir={workdir}", f"--image={broken}"
+    )
+    assert (code, out) == (2, "")
+    assert str(broken) in err.splitlines()[-1]
+
+
+def test_eval_prints_one_line_of_json(trained):
+    workdir, _ = trained
+    code, out, err = maxvit("--mode=eval", f"--workdir={workdir}")
+    assert code == 0, err
+    last = [json.loads(x) for x in (workdir / "metrics.jsonl").open()][-1]
+    assert json.loads(out)["top1"] == last["top1"]
+
+
+def test_dry_run_describes_and_trains_nothing(tmp_path):
+    code, out, err = maxvit(DIGITS, "--dry_run", f"--workdir={tmp_path / 'run'}")
+    assert code == 0, err
+    for word in ("Total: 349,474", "FLOPs", "compiled memory", "mesh: data=1", "steps"):
+        assert word in out
+    assert not (tmp_path / "run").exists()
+
+
+def test_benchmark_prints_rates():
+    code, out, err = maxvit(DIGITS, "--mode=benchmark")
+    assert code == 0, err
+    result = json.loads(out)
+    assert result["images_per_second"] > 0
+    assert 0 <= result["input_wait_share"] <= 1
+
+
+def test_finetune_on_a_folder_from_released_weights(trained, tmp_path):
+    """Other classes than the weights': a new head, the body as released."""
+    workdir, _ = trained
+    for name in ("cat", "dog", "emu"):
+        for index in range(12):
+            path = tmp_path / "pets" / name / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.effect_noise((40, 40), 50 + index).save(path)
+    args = [
+        DIGITS,
+        f"--workdir={tmp_path / 'run'}",
+        f"--data_dir={tmp_path / 'pets'}",
+        f"--init_from={workdir}",
+        "--config.data.source=folder",
+        "--config.batch_size=8",
+        "--config.eval_batch_size=8",
+    ]
+    code, _, err = maxvit(*args)
+    assert code == 2
+    assert "params/head/logits/kernel" in err
+    code, out, err = maxvit(*args, "--config.reinitialize=('^params/head/logits/',)")
+    assert code == 0, err
+    assert "top1" in out
+    names = json.loads((tmp_path / "run" / "class_names.json").read_text())
+    assert names == ["cat", "dog", "emu"]

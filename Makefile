@@ -3,16 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow lint format benchmark clean
+.PHONY: demo test lint format benchmark clean
 
 demo: $(VENV)/.base
 	$(BIN)/python -m maxvit.main --config=configs/maxvit/digits.py --workdir=runs/digits
 
-test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 -m "not slow"
-
-test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 -m slow
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -23,7 +20,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-benchmark: $(VENV)/.dev
+benchmark: $(VENV)/.base
 	$(BIN)/python -m benchmarks.depthwise
 	$(BIN)/python -m benchmarks.input_pipeline
 
@@ -37,6 +34,10 @@ $(VENV)/.base: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	touch $@
 
+$(VENV)/.test: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test]"
+	touch $@ $(VENV)/.base
+
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
-	touch $@ $(VENV)/.base
+	touch $@ $(VENV)/.test $(VENV)/.base

@@ -3,7 +3,7 @@
 Run: python -m benchmarks.input_pipeline --seconds=5 --num_images=256
 
 It makes JPEGs of about 500 x 375 pixels (ImageNet's usual size) from photographs
-that ship with installed packages, and measures the host alone: no device is used.
+that ship with installed packages, and measures the host alone, then training steps.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,33 +110,23 @@ def pipeline_speed(
     return batches * BATCH_SIZE
 
 
-def measure_wait(
-    iterator: Iterator[Any], step: Callable[[Any], Any], steps: int
-) -> float:
-    """Prints and returns the share of time a training loop waits for its input.
-
-    Args:
-      iterator: gives batches; a `DevicePrefetch` to measure what training does.
-      step: runs one step on a batch and returns when it is done (it must wait for
-        the device, or the waiting only moves to the next batch).
-      steps: how many to measure, after one to compile.
+def waiting_share(root: str | os.PathLike[str], variant: str) -> dict[str, float]:
+    """Times training steps of MaxViT on the JPEGs below `root`.
 
     Returns:
-      Waiting time / total time, in [0, 1].
+      What `--mode=benchmark` prints: rates with a fixed batch and with the pipeline,
+      and the share of a step spent waiting for input.
     """
-    step(next(iterator))
-    waited, start = 0.0, time.perf_counter()
-    for _ in range(steps):
-        before = time.perf_counter()
-        batch = next(iterator)
-        waited += time.perf_counter() - before
-        step(batch)
-    total = time.perf_counter() - start
-    print(
-        f"share of a training step spent waiting for input: {waited / total:.1%} "
-        f"({1e3 * waited / steps:.2f} of {1e3 * total / steps:.2f} ms)"
-    )
-    return waited / total
+    from common import modes
+    from configs.maxvit import folder
+    from maxvit.tasks import Classification
+
+    config = folder.get_config(variant)
+    config.dtype = "float32"
+    config.batch_size = 8
+    config.augment.randaugment_magnitude = 15.0
+    config.data.num_workers = 0
+    return modes.benchmark(Classification(config), config, str(root), steps=8)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -153,6 +143,9 @@ def main(argv: Sequence[str]) -> None:
             speed = pipeline_speed(source, seconds, workers, threads)
             name = f"{workers} workers, {threads} threads each"
             print(f"pipeline, {name:<27} {speed:8.0f} images/s")
+        for variant in ("testing", "tiny"):
+            print(f"training step of MaxViT {variant} at 224, batch 8, on the device:")
+            waiting_share(root, variant)
 
 
 if __name__ == "__main__":

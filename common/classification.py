@@ -22,9 +22,9 @@ import optax
 from common import config as configs
 from common.data import decode, mixup, randaugment, sources, transforms
 from common.data.normalization import STYLES, normalize
-from common.data.size import height_width
 from common.data.sources import Source
 from common.errors import ConfigError, DataError
+from common.size import height_width
 from common.task import Batch, LossOutput, Monitor, Task, Variables
 
 _CROPS = ("random_resized", "none")
@@ -86,6 +86,9 @@ class Classification(Task):
                 f"config.loss.label_smoothing={config.loss.label_smoothing} must be in "
                 "[0, 1)"
             )
+        for key, value in config.augment.items():
+            if isinstance(value, float | int) and value < 0:
+                raise ConfigError(f"config.augment.{key}={value} must be at least 0")
         for split in ("train", "eval"):
             self.transforms(split)  # their constructors check the rest
 
@@ -215,8 +218,9 @@ class Classification(Task):
         """The confusion matrix, and examples with the most confident errors first."""
         from common import classification_pictures
 
+        names = _padded(source.class_names, self.num_classes)
         return classification_pictures.draw(
-            outputs, source, self.transforms("eval"), workdir
+            outputs, source, names, self.transforms("eval"), workdir
         )
 
     def predict(
@@ -263,4 +267,9 @@ def class_names(workdir: Path, num_classes: int) -> list[str]:
     """Returns the names a run saved, or the class numbers."""
     path = workdir / "class_names.json"
     names = json.loads(path.read_text()) if path.exists() else []
+    return _padded(names, num_classes)
+
+
+def _padded(names: Sequence[str], num_classes: int) -> list[str]:
+    """Calls outputs beyond the named classes by their number."""
     return [*names, *map(str, range(len(names), num_classes))]

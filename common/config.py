@@ -229,6 +229,8 @@ def validate(config: ml_collections.ConfigDict, tasks: Iterable[str]) -> None:
             value = leaves[name]
             if value is not None and not (math.isfinite(value) and holds(value)):
                 raise ConfigError(f"config.{name}={value} must be {allowed}")
+    if not 0 <= config.seed < 2**32:
+        raise ConfigError(f"config.seed={config.seed} must be in [0, 2**32)")
     for name, choices in _CHOICES.items():
         if leaves[name] not in choices:
             raise ConfigError(unknown(f"config.{name}", str(leaves[name]), choices))

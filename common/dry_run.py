@@ -30,7 +30,7 @@ def describe(
       ConfigError: something given cannot work.
     """
     experiment = Experiment(task, config, data_dir)
-    experiment.open_data()
+    experiment.check()
     params = experiment.abstract_variables["params"]
     table = parameter_overview.get_parameter_overview(params, include_stats=False)
     compiled = experiment.compile_step()
@@ -53,7 +53,9 @@ def _flops(experiment: Experiment) -> str:
     one = task.batch_spec(1)
     variables = experiment.abstract_variables
     forward = _count(jax.jit(task.evaluate).lower(variables, one))
-    step = _count(experiment.lower_step()) / experiment.config.batch_size
+    # Whole batches: XLA counts the body of the accumulation loop only once.
+    step = _count(experiment.lower_step(grad_accumulation=1))
+    step /= experiment.config.batch_size
     return (
         f"FLOPs: forward {forward / 1e9:.4g} G per example "
         f"({forward / 2e9:.4g} G multiply-adds), training step {step / 1e9:.4g} G "

@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 import jax
 import numpy as np
+from absl import logging
 from jax.sharding import Mesh
 
+from common.errors import DataError
 from common.parallel import sharding
 from common.task import Batch, Task, Variables
 from common.train.guards import StopRequested
@@ -52,6 +54,7 @@ def run(
 
     Raises:
       StopRequested: `stop` said so; there is no partial result.
+      DataError: no example can be read.
       RuntimeError: an example is missing or was seen twice.
     """
     collected: list[Mapping[str, np.ndarray]] = []
@@ -83,6 +86,11 @@ def _join(
             f"different, instead of each of {num_examples} once"
         )
     mask = joined.pop("mask")
+    if mask.sum() < len(seen):
+        bad = len(seen) - int(mask.sum())
+        logging.warning("%d of %d evaluation examples cannot be read", bad, len(seen))
+    if not mask.any():
+        raise DataError(f"none of the {len(seen)} evaluation examples can be read")
     rows = np.flatnonzero(mask)
     rows = rows[np.argsort(joined["id"][rows], kind="stable")]
     return {name: values[rows] for name, values in joined.items()}

@@ -7,7 +7,9 @@ line), 75 preempted and saved (run the same command again), 76 diverged.
 from __future__ import annotations
 
 import functools
+import glob
 import importlib
+import importlib.util
 import logging as std_logging
 import os
 import re
@@ -105,9 +107,16 @@ def _parse(package: str, summary: str, argv: Sequence[str]) -> list[str]:
     except (AttributeError, KeyError) as error:
         _fail(_explain_override(argv) or f"--config: {error}")
     except Exception as error:  # A config file is code, and can raise anything.
-        # Behind a traceback that ml_collections puts into its message.
-        last = str(error).strip().splitlines()[-1]
-        _fail(last.removeprefix("common.errors.ConfigError: "))
+        _fail(_without_traceback(str(error)))
+
+
+def _without_traceback(message: str) -> str:
+    """Shortens the traceback that ml_collections puts into its message to a line."""
+    lines = message.strip().splitlines()
+    if lines[-1].startswith("common.errors.ConfigError: "):
+        return lines[-1].removeprefix("common.errors.ConfigError: ")
+    places = re.findall(r'File "([^"]+)", line (\d+)', message)
+    return lines[-1] + (f" ({places[-1][0]}:{places[-1][1]})" if places else "")
 
 
 def _fail(message: str) -> NoReturn:
@@ -177,49 +186,54 @@ def _main(package: str, tasks: Mapping[str, str], argv: Sequence[str]) -> int:
 
 
 def _dispatch(package: str, tasks: Mapping[str, str], rest: Sequence[str]) -> None:
-    setup_logging()
-    images = [*_IMAGE.value, *rest]
+    setup_logging(package)
+    images = [os.path.expanduser(path) for path in (*_IMAGE.value, *rest)]
     if images and _MODE.value != "predict":
         raise ConfigError(f"{images[0]!r} is given, but --mode is {_MODE.value}")
     config, overrides = _load_config(package)
     configs.validate(config, tasks)
-    workdir = _WORKDIR.value
+    workdir = _path(_WORKDIR.value)
     if workdir is None and _MODE.value != "benchmark" and not _DRY_RUN.value:
         raise ConfigError("--workdir is needed")
     if workdir and "://" in workdir:
         raise ConfigError(
             f"--workdir={workdir}: give a path; mount a bucket with gcsfuse or the like"
         )
-    setup_runtime(
-        _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, _DEBUG_NANS.value
-    )
+    data_dir, init_from = _path(_DATA_DIR.value), _path(_INIT_FROM.value)
+    setup_runtime(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     module, name = tasks[config.task].split(":")
     task = getattr(importlib.import_module(module), name)(config)
     if _DRY_RUN.value:
         from common import dry_run
 
-        sys.stdout.write(dry_run.describe(task, config, _DATA_DIR.value) + "\n")
+        sys.stdout.write(dry_run.describe(task, config, data_dir) + "\n")
         return
     modes = importlib.import_module("common.modes")
     if _MODE.value == "benchmark":
-        modes.benchmark(task, config, _DATA_DIR.value)
+        modes.benchmark(task, config, data_dir)
     elif _MODE.value == "train":
         modes.train(
             task,
             config,
             workdir,
             package=package,
-            data_dir=_DATA_DIR.value,
-            init_from=_INIT_FROM.value,
+            data_dir=data_dir,
+            init_from=init_from,
             resume=_RESUME.value,
             stop_after_steps=_STOP_AFTER.value,
             profile_steps=_PROFILE.value,
+            debug_nans=_DEBUG_NANS.value,
             overrides=overrides,
         )
     elif _MODE.value == "eval":
-        modes.evaluate(task, config, workdir, _DATA_DIR.value, _INIT_FROM.value)
+        modes.evaluate(task, config, workdir, data_dir, init_from)
     else:
-        modes.predict(task, config, workdir, images, _INIT_FROM.value)
+        modes.predict(task, config, workdir, images, init_from)
+
+
+def _path(path: str | None) -> str | None:
+    """Expands `~`, which a shell leaves alone in `--flag=~/x`."""
+    return None if path is None else os.path.expanduser(path)
 
 
 def _load_config(package: str) -> tuple[ml_collections.ConfigDict, dict[str, Any]]:
@@ -228,12 +242,13 @@ def _load_config(package: str) -> tuple[ml_collections.ConfigDict, dict[str, Any
         config = _CONFIG.value
         overrides = dict(config_flags.get_override_values(FLAGS["config"]))
     else:
-        saved = configs.load(_WORKDIR.value) if _WORKDIR.value else None
+        workdir = _path(_WORKDIR.value)
+        saved = configs.load(workdir) if workdir else None
         if saved is None:
-            searched = f" ({_WORKDIR.value} holds no config.json)"
+            searched = f" ({workdir} holds no config.json)"
             raise ConfigError(
                 f"--config is needed, e.g. one of configs/{package}/*.py"
-                f"{searched if _WORKDIR.value else ''}"
+                f"{searched if workdir else ''}"
             )
         config, overrides = saved, {}
     if _FAKE_DATA.value:
@@ -242,18 +257,15 @@ def _load_config(package: str) -> tuple[ml_collections.ConfigDict, dict[str, Any
     return config, overrides
 
 
-def setup_logging() -> None:
-    """Short log lines; of libraries only warnings."""
+def setup_logging(package: str) -> None:
+    """Short log lines; of other packages than ours only warnings."""
+    ours = tuple(str(_ROOT / name) + os.sep for name in ("common", package))
     logging.set_verbosity(logging.INFO)
     handler = logging.get_absl_handler()
     handler.setFormatter(std_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     handler.addFilter(
         lambda record: (
-            record.levelno > std_logging.INFO
-            or (
-                record.pathname.startswith(str(_ROOT))
-                and "site-packages" not in record.pathname
-            )
+            record.levelno > std_logging.INFO or record.pathname.startswith(ours)
         )
     )
 
@@ -262,32 +274,34 @@ def setup_runtime(
     coordinator_address: str | None = None,
     num_processes: int | None = None,
     process_id: int | None = None,
-    debug_nans: bool = False,
 ) -> None:
-    """Connects the processes of a run and configures JAX; before any device use.
+    """Connects the processes of a run; before any device use.
 
     Args:
       coordinator_address: host:port of process 0; with it the other two are needed.
       num_processes: of the run. Without an address, several processes are started by
         SLURM, Open MPI or a TPU pod, which JAX recognises by itself.
       process_id: of this process.
-      debug_nans: raise at the operation that made a NaN.
 
     Raises:
       ConfigError: some but not all of the three were given.
     """
     import jax
 
-    given = [coordinator_address, num_processes, process_id]
-    if any(value is not None for value in given):
-        if any(value is None for value in given):
+    given = (coordinator_address, num_processes, process_id)
+    if given != (None, None, None):
+        if coordinator_address is None or num_processes is None or process_id is None:
             raise ConfigError(
                 "--coordinator_address, --num_processes and --process_id go together"
+            )
+        if process_id >= num_processes:
+            raise ConfigError(
+                f"--process_id={process_id} must be below "
+                f"--num_processes={num_processes}"
             )
         jax.distributed.initialize(coordinator_address, num_processes, process_id)
     elif _in_cluster(os.environ):
         jax.distributed.initialize()
-    jax.config.update("jax_debug_nans", debug_nans)
     if jax.process_count() > 1:
         prefix = f"[{jax.process_index()}] "
         logging.get_absl_handler().setFormatter(
@@ -303,8 +317,14 @@ def setup_runtime(
 
 
 def _in_cluster(environment: Mapping[str, str]) -> bool:
-    """Whether a launcher that JAX recognises started more than one process."""
+    """Whether this is a TPU, or a launcher that JAX recognises started several.
+
+    On a TPU the metadata server knows the other hosts, and one host is a pod of one.
+    """
+    if importlib.util.find_spec("libtpu") and (
+        glob.glob("/dev/accel*") or glob.glob("/dev/vfio/[0-9]*")
+    ):
+        return True
     steps = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
     tasks = next((environment[name] for name in steps if name in environment), 1)
-    hosts = environment.get("TPU_WORKER_HOSTNAMES", "")
-    return int(tasks) > 1 or "," in hosts
+    return int(tasks) > 1

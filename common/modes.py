@@ -84,12 +84,16 @@ def predict(
     images: Sequence[str],
     init_from: str | None,
 ) -> list[str]:
-    """Runs the task's prediction on image files and prints one line for each."""
+    """Runs the task's prediction on image files and prints one line for each.
+
+    One device is enough for it, whatever mesh the run had.
+    """
     if not images:
         raise ConfigError("--mode=predict needs --image=FILE")
     for path in images:
         if not Path(path).is_file():
             raise DataError(f"no image file {path}")
+    config.mesh.data = config.mesh.fsdp = 1
     experiment = Experiment(task, config, devices=jax.local_devices()[:1])
     variables, _ = _variables(experiment, workdir, init_from)
     lines = task.predict(variables, images, Path(workdir))
@@ -101,22 +105,27 @@ def predict(
 def _variables(
     experiment: Experiment, workdir: str, init_from: str | None
 ) -> tuple[Variables, str]:
-    """Finds weights: what was asked for, else what the run released, else its state."""
-    released = Path(workdir) / outcome.WEIGHTS
-    if init_from or released.exists():
-        path = init_from or str(released)
-        return experiment.load_variables(path), path
-    checkpoints = Checkpoints(workdir, read_only=True)
-    try:
-        restored = checkpoints.restore(experiment.abstract_state)
-    finally:
-        checkpoints.close()
-    if restored is None:
+    """Finds weights: what was asked for, else the newest state, else a release.
+
+    The state comes first because a run that was extended has older released weights.
+    """
+    if init_from is not None:
+        return experiment.load_variables(init_from), init_from
+    directory, released = Path(workdir) / "checkpoints", Path(workdir) / outcome.WEIGHTS
+    if directory.is_dir():
+        checkpoints = Checkpoints(workdir, read_only=True)
+        try:
+            restored = checkpoints.restore(experiment.abstract_state)
+        finally:
+            checkpoints.close()
+        if restored is not None:
+            return restored.state.variables(), f"{directory}/{restored.step:09d}"
+    if not released.is_file():
         raise DataError(
-            f"no weights to use: neither {released} nor {checkpoints.directory} "
-            "exists, and --init_from is not given"
+            f"no weights to use: {directory} holds no checkpoint, there is no "
+            f"{released}, and --init_from is not given"
         )
-    return restored.state.variables(), f"{checkpoints.directory}/{restored.step:09d}"
+    return experiment.load_variables(str(released)), str(released)
 
 
 def benchmark(
@@ -125,25 +134,23 @@ def benchmark(
     """Times training steps on a fixed batch and with the input pipeline.
 
     Prints one line of JSON: steps and images per second of both, and the share of a
-    step spent waiting for input.
+    step that the device waits for input, which is what the pipeline adds to its time.
     """
     experiment = Experiment(task, config, data_dir)
-    experiment.open_data()
+    experiment.check()
     step = experiment.compile_step()
     iterator = experiment.train_iterator()
     batch = next(iterator)
     state = experiment.init_state()
     state, _ = step(state, batch)
     state, fixed = _time(step, state, lambda: batch, steps)
-    waited = iterator.wait_seconds
     state, piped = _time(step, state, lambda: next(iterator), steps)
-    waited = iterator.wait_seconds - waited
     iterator.close()
     result = {
         "steps_per_second": steps / piped,
         "images_per_second": steps * config.batch_size / piped,
         "images_per_second_fixed_batch": steps * config.batch_size / fixed,
-        "input_wait_share": waited / piped,
+        "input_wait_share": max(0.0, 1 - fixed / piped),
     }
     _say(json.dumps(result))
     return result

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,8 +51,8 @@ class Monitor:
 
     def better(self, value: float, than: float | None) -> bool:
         """Whether `value` improves on the best value so far."""
-        if than is None:
-            return True
+        if than is None or math.isnan(than):
+            return not math.isnan(value)
         return value > than if self.mode == "max" else value < than
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from common.config import unknown
 from common.errors import ConfigError
-from common.kernels.partition import Size, as_pair
 from common.models.remat import remat
+from common.size import Size, height_width
 from maxvit.blocks import MaxViTBlock, Pair, Stage
 from maxvit.layers import Head, Stem
 
@@ -181,11 +181,11 @@ def create(
     for key in ("dtype", "param_dtype"):
         if key in fields:
             fields[key] = _float_type(key, fields[key])
-    size = as_pair(image_size)
+    size = height_width(image_size)
     stages = len(fields["depths"])
     window = fields.get("window_size") or _default_window(size, stages)
-    fields["window_size"] = as_pair(window)
-    fields["grid_size"] = as_pair(fields.get("grid_size") or window)
+    fields["window_size"] = height_width(window)
+    fields["grid_size"] = height_width(fields.get("grid_size") or window)
 
     model = MaxViT(num_classes=num_classes, **fields)
     _check_fields(model)

@@ -27,6 +27,21 @@ from common.errors import ConfigError
 from common.task import Monitor
 
 PyTree = Any
+
+
+class _Manager(ocp.CheckpointManager):
+    """Orbax' manager without its own watch for preemption.
+
+    JAX agrees on one step at which all processes stop, counted in the calls of whoever
+    asks. The loop asks; if Orbax asked too, with other numbers, the notice was lost.
+    """
+
+    def reached_preemption(self, step: int) -> bool:
+        """Leaves the question to the loop."""
+        del step
+        return False
+
+
 FORMAT_VERSION = 1
 _COMMITTED = "commit_success.txt"  # written by Orbax as the last file of a step
 
@@ -87,10 +102,10 @@ class Checkpoints:
         )
         self._manager = self._open()
 
-    def _open(self) -> ocp.CheckpointManager:
+    def _open(self) -> _Manager:
         if not self._options.read_only and jax.process_index() == 0:
             self._remove_uncommitted()
-        return ocp.CheckpointManager(
+        return _Manager(
             self.directory,
             options=self._options,
             item_handlers={
@@ -117,6 +132,7 @@ class Checkpoints:
         state: PyTree,
         meta: Mapping[str, Any],
         metrics: Mapping[str, float] | None = None,
+        replace: bool = False,
     ) -> bool:
         """Starts saving; returns False when this save or the one before failed.
 
@@ -129,17 +145,23 @@ class Checkpoints:
           state: the train state.
           meta: JSON-able facts, `examples_seen` among them.
           metrics: evaluation metrics of this very step, for keep-best.
+          replace: write the step again when it is there already.
         """
         if step in self._manager.all_steps():
-            return True
+            if not replace:
+                return True
+            self._manager.delete(step)
         metrics = {k: float(v) for k, v in metrics.items()} if metrics else None
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state),
             meta=ocp.args.JsonSave({"format_version": FORMAT_VERSION, **meta}),
         )
-        return self._guarded(
-            lambda: self._manager.save(step, args=items, metrics=metrics)
-        )
+
+        def write() -> None:
+            if not self._manager.save(step, args=items, metrics=metrics):
+                raise OSError(f"Orbax refused step {step}")
+
+        return self._guarded(write)
 
     def wait(self) -> bool:
         """Waits for the save in flight; returns False when it failed."""
@@ -184,6 +206,7 @@ class Checkpoints:
             except Exception as error:  # Orbax raises many types for broken files.
                 problem = f"{type(error).__name__}: {error}".splitlines()[0]
             if _all_processes(restored is not None):
+                self._set_aside([later for later in steps if later > step])
                 return restored
             logging.warning(
                 "checkpoint of step %d cannot be read (%s); trying an older one",
@@ -206,6 +229,20 @@ class Checkpoints:
             ),
         )
         return Restored(step, items["state"], items["meta"])
+
+    def _set_aside(self, unreadable: Sequence[int]) -> None:
+        """Renames newer steps that cannot be read: Orbax saves no older step."""
+        if not unreadable or self._options.read_only:
+            return
+        if jax.process_index() == 0:
+            for step in unreadable:
+                folder = self.directory / f"{step:09d}"
+                aside = self.directory / f"unreadable-{step:09d}"
+                if aside.exists():
+                    aside.rmtree()
+                folder.rename(aside)
+        _all_processes(True)  # nobody reads the directory before it is done
+        self._manager.reload()
 
     def _check_structure(self, step: int, abstract: PyTree) -> None:
         stored = self._manager.item_metadata(step)["state"].tree

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import time
+import contextlib
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,13 +20,10 @@ class DevicePrefetch(Iterator[Any]):
     Grain's prefetch thread does the work; an exception there, whatever its type, is
     raised by the consumer's `next`. There is no state to save: `train_dataset` starts
     anywhere by `skip_examples`.
-
-    Attributes:
-      wait_seconds: time that `next` has waited for batches, in total.
     """
 
     def __init__(self, dataset: grain.IterDataset, place: Callable[[Any], Any]) -> None:
-        """Starts at the first batch.
+        """Starts reading.
 
         Args:
           dataset: gives batches of NumPy arrays.
@@ -35,16 +34,32 @@ class DevicePrefetch(Iterator[Any]):
                 dataset.map(place), prefetch_buffer_size=_BUFFER
             )
         )
-        self.wait_seconds = 0.0
+        with _signals_blocked():
+            self._iterator.start_prefetch()
 
     def __next__(self) -> Any:
         """Returns the next placed batch."""
-        start = time.perf_counter()
-        try:
-            return next(self._iterator)
-        finally:
-            self.wait_seconds += time.perf_counter() - start
+        return next(self._iterator)
 
     def close(self) -> None:
         """Stops the thread and the worker processes."""
         self._iterator.close()
+
+
+@contextlib.contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Keeps Ctrl-C and SIGTERM from threads and processes started meanwhile.
+
+    They inherit the mask. A terminal and SLURM signal the whole process group; the
+    main process decides what that means, and without its workers it could not go on
+    to the step at which all stop.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    stops = {signal.SIGINT, signal.SIGTERM}
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, stops)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)

@@ -16,8 +16,8 @@ import grain
 import numpy as np
 from PIL import Image
 
-from common.data.size import Size, height_width
 from common.errors import ConfigError
+from common.size import Size, height_width
 
 Example = dict[str, Any]
 _BICUBIC = Image.Resampling.BICUBIC

@@ -13,26 +13,7 @@ partitions without communication.
 import jax
 
 from common.errors import ConfigError
-
-Size = int | tuple[int, int]
-
-
-def as_pair(size: Size) -> tuple[int, int]:
-    """Returns `(height, width)` for one number or a pair.
-
-    Raises:
-      ConfigError: if it is neither, or not positive.
-    """
-    pair = (size, size) if isinstance(size, int) else size
-    if (
-        not isinstance(pair, list | tuple)
-        or len(pair) != 2
-        or not all(isinstance(side, int) and side > 0 for side in pair)
-    ):
-        raise ConfigError(
-            f"a size is a positive integer or a pair of them, got {size!r}"
-        )
-    return pair[0], pair[1]
+from common.size import Size, height_width
 
 
 def window_partition(x: jax.Array, window: Size) -> jax.Array:
@@ -48,7 +29,7 @@ def window_partition(x: jax.Array, window: Size) -> jax.Array:
     Raises:
       ConfigError: if a side does not divide by the window's.
     """
-    p, q = as_pair(window)
+    p, q = height_width(window)
     batch, rows, cols, channels = _divided(x.shape, (p, q), "window")
     x = x.reshape(batch, rows, p, cols, q, channels).swapaxes(2, 3)
     return x.reshape(batch * rows * cols, p * q, channels)
@@ -68,8 +49,8 @@ def window_reverse(tokens: jax.Array, window: Size, size: Size) -> jax.Array:
     Raises:
       ConfigError: if a side does not divide by the window's.
     """
-    p, q = as_pair(window)
-    h, w = as_pair(size)
+    p, q = height_width(window)
+    h, w = height_width(size)
     _, rows, cols, channels = _divided((1, h, w, tokens.shape[-1]), (p, q), "window")
     x = tokens.reshape(-1, rows, cols, p, q, channels).swapaxes(2, 3)
     return x.reshape(-1, h, w, channels)
@@ -88,7 +69,7 @@ def grid_partition(x: jax.Array, grid: Size) -> jax.Array:
     Raises:
       ConfigError: if a side does not divide by the grid's.
     """
-    g, k = as_pair(grid)
+    g, k = height_width(grid)
     batch, rows, cols, channels = _divided(x.shape, (g, k), "grid")
     x = x.reshape(batch, g, rows, k, cols, channels).transpose(0, 2, 4, 1, 3, 5)
     return x.reshape(batch * rows * cols, g * k, channels)
@@ -108,8 +89,8 @@ def grid_reverse(tokens: jax.Array, grid: Size, size: Size) -> jax.Array:
     Raises:
       ConfigError: if a side does not divide by the grid's.
     """
-    g, k = as_pair(grid)
-    h, w = as_pair(size)
+    g, k = height_width(grid)
+    h, w = height_width(size)
     _, rows, cols, channels = _divided((1, h, w, tokens.shape[-1]), (g, k), "grid")
     x = tokens.reshape(-1, rows, cols, g, k, channels).transpose(0, 3, 1, 4, 2, 5)
     return x.reshape(-1, h, w, channels)

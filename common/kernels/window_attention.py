@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from common.kernels.partition import Size, as_pair
+from common.size import Size, height_width
 
 
 def relative_position_index(window: Size) -> tuple[np.ndarray, np.ndarray]:
@@ -23,7 +23,7 @@ def relative_position_index(window: Size) -> tuple[np.ndarray, np.ndarray]:
       Two int arrays `[P*Q, P*Q]` (query, key): the table's row, in
       `[0, 2P - 2]`, and its column, in `[0, 2Q - 2]`.
     """
-    p, q = as_pair(window)
+    p, q = height_width(window)
     y, x = np.divmod(np.arange(p * q), q)
     rows = y[None, :] - y[:, None] + p - 1
     cols = x[None, :] - x[:, None] + q - 1

@@ -3,6 +3,7 @@
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from absl import logging
 
@@ -26,18 +27,23 @@ class Profiler:
         self._range = None if steps is None else _parse(steps)
         self._tracing = False
 
-    def step(self, step: int) -> None:
+    def step(self, step: int, state: Any = None) -> None:
         """Call before each step: starts the trace at a, stops it once b is over.
 
         Args:
-          step: Number of the step about to run.
+          step: Number of the step about to run, the first is 1.
+          state: Arrays that the steps before compute; waited for at both ends, so
+            that the trace holds these steps and no others.
         """
         if self._range is None:
             return
-        if self._tracing and step > self._range[1]:
-            self._stop()
-        elif not self._tracing and self._range[0] <= step <= self._range[1]:
-            self._start()
+        stop = self._tracing and step > self._range[1]
+        start = not self._tracing and self._range[0] <= step <= self._range[1]
+        if stop or start:
+            import jax
+
+            jax.block_until_ready(state)
+            (self._stop if stop else self._start)()
 
     def close(self) -> None:
         """Ends a trace that is still open, so that it can be read."""

@@ -21,7 +21,7 @@ from common.errors import DataError
 from common.parallel import mesh as meshes
 from common.parallel import sharding
 from common.task import Task, Variables
-from common.train import durations, optim, schedules, step
+from common.train import durations, guards, optim, schedules, step
 from common.train import state as states
 from common.train.state import TrainState
 
@@ -37,28 +37,25 @@ class Experiment:
       config: how.
       data_dir: overrides `config.data.dir`.
       devices: to run on; all of them by default.
+      debug_nans: repeat a step with a NaN operation by operation, to name the first.
     """
 
     task: Task
     config: ml_collections.ConfigDict
     data_dir: str | None = None
     devices: Sequence[jax.Device] | None = None
+    debug_nans: bool = False
 
     @functools.cached_property
     def mesh(self) -> jax.sharding.Mesh:
-        """The mesh, checked against the batch sizes."""
-        config = self.config
-        mesh = meshes.make(config.mesh.data, config.mesh.fsdp, self.devices)
-        sharding.check_batch_size(
-            mesh, "config.batch_size", config.batch_size, config.grad_accumulation
-        )
-        sharding.check_batch_size(mesh, "config.eval_batch_size", self.eval_batch_size)
-        return mesh
+        """The device mesh."""
+        return meshes.make(self.config.mesh.data, self.config.mesh.fsdp, self.devices)
 
     @property
     def eval_batch_size(self) -> int:
-        """The global batch size of evaluations."""
-        return self.config.eval_batch_size or self.config.batch_size
+        """The global batch size of evaluations, padded to fill all devices."""
+        size = self.config.eval_batch_size or self.config.batch_size
+        return -(-size // self.mesh.size) * self.mesh.size
 
     @functools.cached_property
     def train_source(self):
@@ -159,43 +156,56 @@ class Experiment:
         )
         report.raise_if_any()
         logging.info("loaded %s: %s", file, report)
-        return jax.device_put(variables, sharding.replicated(self.mesh))
+        place = jax.jit(lambda x: x, out_shardings=sharding.replicated(self.mesh))
+        return place(variables)
 
-    def open_data(self) -> None:
-        """Opens all data, so that a wrong path fails before anything slow.
+    def check(self) -> None:
+        """Opens data and builds rules, so that a mistake shows before anything slow.
 
         Raises:
-          DataError: naming what was searched, or the data does not fill one batch.
+          ConfigError: a batch does not spread over the devices, or the schedule or a
+            regex of the optimiser cannot be.
+          DataError: naming what was searched.
         """
+        config = self.config
+        sharding.check_batch_size(
+            self.mesh, "config.batch_size", config.batch_size, config.grad_accumulation
+        )
         train, held_out = len(self.train_source), len(self.eval_source)
         logging.info("data: %d training, %d evaluation examples", train, held_out)
-        if train < self.config.batch_size or not held_out:
-            raise DataError(
-                f"{train} training and {held_out} evaluation examples are too few for "
-                f"config.batch_size={self.config.batch_size}"
-            )
+        if not train or not held_out:
+            raise DataError("the training or the evaluation data is empty")
+        _ = self.tx, self.schedule
 
-    def lower_step(self) -> jax.stages.Lowered:
-        """Traces the training step; the old state's memory is reused."""
-        function = step.make(
+    def step_function(self, grad_accumulation: int) -> step.StepFn:
+        """Returns the training step as a plain function."""
+        return step.make(
             self.task,
             self.tx,
             self.schedule,
             seed=self.config.seed,
-            grad_accumulation=self.config.grad_accumulation,
+            grad_accumulation=grad_accumulation,
             ema_decay=self.config.ema_decay,
             max_nonfinite_steps=self.config.max_nonfinite_steps,
         )
+
+    def lower_step(self, grad_accumulation: int) -> jax.stages.Lowered:
+        """Traces the training step; the old state's memory is reused."""
         jitted = jax.jit(
-            function,
-            donate_argnums=0,
+            self.step_function(grad_accumulation),
+            # To find a NaN the old state is needed once more.
+            donate_argnums=() if self.debug_nans else (0,),
             out_shardings=(self.state_shardings, sharding.replicated(self.mesh)),
         )
         return jitted.lower(self.abstract_state, self.abstract_batch)
 
-    def compile_step(self) -> jax.stages.Compiled:
+    def compile_step(self) -> step.StepFn:
         """Compiles the training step before the first batch is there."""
-        return self.lower_step().compile()
+        parts = self.config.grad_accumulation
+        compiled = self.lower_step(parts).compile()
+        if not self.debug_nans:
+            return compiled
+        return guards.name_nans(compiled, self.step_function(parts))
 
     @property
     def abstract_batch(self) -> PyTree:
@@ -232,7 +242,11 @@ class Experiment:
             self.eval_source,
             self.task.transforms("eval"),
             batch_size=self.eval_batch_size // jax.process_count(),
-            num_workers=self.config.data.num_workers,
+            # A worker takes seconds to start: no more of them than batches.
+            num_workers=min(
+                self.config.data.num_workers,
+                len(self.eval_source) // self.eval_batch_size,
+            ),
             process_index=jax.process_index(),
             process_count=jax.process_count(),
             max_bad_examples=self.config.data.max_bad_examples,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 import jax
+import numpy as np
 from absl import logging
 
 from common.errors import Diverged
@@ -62,20 +65,39 @@ class StopSignal:
         return multihost_utils.reached_preemption_sync_point(self._polls)
 
 
-def check_finite(metrics: dict[str, float], step: int) -> None:
+def name_nans(compiled: Callable[..., Any], plain: Callable[..., Any]):
+    """Returns a step that stops at the operation that makes the first NaN.
+
+    Args:
+      compiled: the step to run, `(state, batch) -> (state, metrics)`, without donation.
+      plain: the same, not compiled; run operation by operation after a bad step.
+    """
+
+    def step(state: Any, batch: Any) -> Any:
+        new, metrics = compiled(state, batch)
+        if not np.isfinite([metrics["loss"], metrics["grad_norm"]]).all():
+            with jax.disable_jit(), jax.debug_nans(True), jax.debug_infs(True):
+                plain(state, batch)
+        return new, metrics
+
+    return step
+
+
+def check_finite(metrics: dict[str, float], step: int, limit: int) -> None:
     """Ends a diverged run, on every process at the same step.
 
     Args:
       metrics: of one training step, on the host.
       step: its number.
+      limit: `config.max_nonfinite_steps`.
 
     Raises:
       Diverged: too many steps in a row had a loss or gradient that is not finite.
     """
     if metrics["diverged"]:
         raise Diverged(
-            f"step {step}: {int(metrics['nonfinite_in_a_row'])} steps in a row had a "
-            "loss or gradient that is not finite; the last checkpoint is from before "
-            "them (try a lower config.schedule.peak, a longer warm-up, clip_norm, or "
-            "--debug_nans to find the first such value)"
+            f"step {step}: {limit} steps in a row had a loss or gradient that is not "
+            "finite; the last checkpoint is from before them (try a lower "
+            "config.schedule.peak, a longer warm-up, clip_norm, or --debug_nans to "
+            "find the first such value)"
         )

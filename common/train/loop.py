@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,11 +24,11 @@ from clu import parameter_overview
 from common import config as configs
 from common.checkpoint.manager import Checkpoints
 from common.data.prefetch import DevicePrefetch
-from common.errors import ConfigError, Preempted
+from common.errors import ConfigError, Diverged, Preempted
 from common.logging.profile import Profiler
 from common.logging.progress import Progress
-from common.logging.writers import MetricsWriter, read_metrics
-from common.task import Monitor, Task
+from common.logging.writers import MetricsWriter
+from common.task import Task
 from common.train import guards, outcome
 from common.train.experiment import Experiment
 from common.train.state import TrainState
@@ -44,6 +44,7 @@ def train(
     resume: bool = True,
     stop_after_steps: int | None = None,
     profile_steps: str | None = None,
+    debug_nans: bool = False,
     overrides: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
     """Trains to the end of the config, resuming where `workdir` left off.
@@ -57,6 +58,7 @@ def train(
       resume: False refuses a `workdir` with checkpoints.
       stop_after_steps: saves and returns after this step; schedules do not change.
       profile_steps: "a:b", steps to trace.
+      debug_nans: stop at the operation that makes the first NaN.
       overrides: what the command line changed, for the record.
 
     Returns:
@@ -70,8 +72,8 @@ def train(
     workdir = Path(workdir).expanduser().resolve()
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(guards.StopSignal())
-        experiment = Experiment(task, config, data_dir)
-        experiment.open_data()
+        experiment = Experiment(task, config, data_dir, debug_nans=debug_nans)
+        experiment.check()
         checkpoints = Checkpoints(
             workdir,
             keep_last=config.keep_last,
@@ -84,13 +86,15 @@ def train(
                 f"{workdir} holds checkpoints; choose another --workdir, or drop "
                 "--noresume to continue it"
             )
-        outcome.record(config, workdir, experiment, overrides or {})
         profiler = Profiler(workdir, profile_steps)
         stack.callback(profiler.close)
         run = _Run.start(experiment, checkpoints, stop, workdir, init_from)
         stack.callback(run.close)
+        # Only now: a config that does not fit the checkpoint changes nothing.
+        outcome.record(config, workdir, experiment, overrides or {})
         total = experiment.total_steps
-        run.to(min(total, stop_after_steps or total), profiler)
+        with run.rescue():
+            run.to(min(total, stop_after_steps or total), profiler)
         return {**run.finish(), "step": run.step}
 
 
@@ -104,7 +108,8 @@ class _Run:
     workdir: Path
     state: TrainState
     step: int
-    evaluated: bool  # the evaluation due at `step` is done
+    examples_seen: int
+    evaluated: bool  # no evaluation is due at `step`
     iterator: DevicePrefetch
     writer: MetricsWriter
     progress: Progress
@@ -114,7 +119,6 @@ class _Run:
     skipped: int = 0
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     outputs: dict[str, np.ndarray] | None = None
-    began: float = dataclasses.field(default_factory=time.monotonic)
 
     @classmethod
     def start(
@@ -136,7 +140,7 @@ class _Run:
         else:
             state, step = restored.state, restored.step
             logging.info("resuming at step %d", step)
-        meta: Mapping[str, Any] = {"evaluated": True, "examples_seen": 0}
+        meta: Mapping[str, Any] = {"evaluated": True, "examples_seen": 0, "best": None}
         meta = meta if restored is None else restored.meta
         active = jax.process_index() == 0
         writer = MetricsWriter(workdir, active=active, resume_step=step)
@@ -147,6 +151,7 @@ class _Run:
             workdir=workdir,
             state=state,
             step=step,
+            examples_seen=meta["examples_seen"],
             evaluated=meta["evaluated"],
             iterator=experiment.train_iterator(meta["examples_seen"]),
             writer=writer,
@@ -156,7 +161,8 @@ class _Run:
                 experiment.config.batch_size,
                 active=active,
             ),
-            best=_best(read_metrics(workdir), experiment.task.monitor),
+            best=meta["best"],
+            skipped=int(state.guard.total),
         )
 
     def to(self, last: int, profiler: Profiler) -> None:
@@ -164,8 +170,9 @@ class _Run:
         total = self.experiment.total_steps
         eval_every = self.experiment.steps("eval_every") or total
         save_every = self.experiment.steps("checkpoint_every") or eval_every
-        if not self.evaluated:
+        if not self.evaluated:  # an evaluation that was interrupted
             self._evaluate()
+            self._save(self.metrics, replace=True)
         if self.step >= last:
             logging.info("already at step %d of %d: nothing to train", self.step, total)
             return
@@ -173,10 +180,12 @@ class _Run:
         step_fn = self._compile()
         while self.step < last:
             self._stop_if_asked()
-            profiler.step(self.step)
+            profiler.step(self.step + 1, self.state)
             batch = next(self.iterator)
             self.state, metrics = step_fn(self.state, batch)
             self.step += 1
+            self.examples_seen += self.experiment.config.batch_size
+            self.evaluated = True
             self._read()
             self.pending = (self.step, metrics)
             self.progress.update(self.step, self.loss)
@@ -187,8 +196,7 @@ class _Run:
 
     def finish(self) -> dict[str, float]:
         """Makes sure that the state is on disk, and writes weights and report."""
-        if not self.checkpoints.wait() or self.step not in self.checkpoints.steps():
-            raise OSError(f"the checkpoint of step {self.step} could not be written")
+        self._make_sure_of_save()
         if self.step == self.experiment.total_steps:
             if self.outputs is None:
                 self._evaluate(write=False)
@@ -222,9 +230,29 @@ class _Run:
 
     def _stop(self) -> NoReturn:
         self._save(None)
-        if not self.checkpoints.wait():
-            raise OSError(f"the checkpoint of step {self.step} could not be written")
+        self._make_sure_of_save()
         raise Preempted(f"stopped and saved at step {self.step}")
+
+    def _make_sure_of_save(self) -> None:
+        if not self.checkpoints.wait() or self.step not in self.checkpoints.steps():
+            raise OSError(f"the checkpoint of step {self.step} could not be written")
+
+    @contextlib.contextmanager
+    def rescue(self) -> Iterator[None]:
+        """Saves a good state when something else fails, such as the data.
+
+        With several processes that would wait for those that failed elsewhere.
+        """
+        try:
+            yield
+        except (Preempted, Diverged):
+            raise
+        except Exception:
+            if jax.process_count() == 1:
+                with contextlib.suppress(Exception):
+                    self._save(None)
+                    self.checkpoints.wait()
+            raise
 
     def _read(self, always: bool = False) -> None:
         """Brings the pending step's metrics to the host, if it is a step to log."""
@@ -234,13 +262,12 @@ class _Run:
         if step % self.experiment.config.log_every_steps and not always:
             return
         metrics = {k: float(v) for k, v in jax.device_get(device_metrics).items()}
-        guards.check_finite(metrics, step)
+        guards.check_finite(metrics, step, self.experiment.config.max_nonfinite_steps)
         if metrics["nonfinite_total"] > self.skipped:
             self.skipped = int(metrics["nonfinite_total"])
             logging.warning("step %d: %d non-finite steps skipped", step, self.skipped)
         self.loss = metrics["loss"]
-        waited = {"input_wait_seconds": self.iterator.wait_seconds}
-        self.writer.scalars(step, metrics | self.progress.rates() | waited)
+        self.writer.scalars(step, metrics | self.progress.rates())
 
     def _evaluate(self, write: bool = True) -> bool:
         """Evaluates at this step; returns whether it is the best so far."""
@@ -266,22 +293,13 @@ class _Run:
         self.best = value if improved else self.best
         return improved
 
-    def _save(self, metrics: Mapping[str, float] | None) -> None:
+    def _save(self, metrics: Mapping[str, float] | None, replace: bool = False) -> None:
         self._read(always=True)  # ends the run before a diverged state is saved
         meta = {
             "evaluated": self.evaluated,
-            "examples_seen": self.step * self.experiment.config.batch_size,
+            "examples_seen": self.examples_seen,
+            "best": self.best,
             "versions": configs.versions(),
         }
         with self.progress.pause():
-            self.checkpoints.save(self.step, self.state, meta, metrics)
-
-
-def _best(records: list[dict[str, Any]], monitor: Monitor) -> float | None:
-    """The best evaluation written so far, which a resumed run goes on from."""
-    best = None
-    for record in records:
-        value = record.get(monitor.metric)
-        if record.get("kind") == "eval" and isinstance(value, float):
-            best = value if monitor.better(value, best) else best
-    return best
+            self.checkpoints.save(self.step, self.state, meta, metrics, replace)

@@ -22,8 +22,9 @@ def make(
     """Returns the transformation from gradients to *unit-rate* updates.
 
     The learning rate is not part of it: the step multiplies the result by
-    `-schedule(step)`, so a skipped step never shifts the schedule. Weight decay is
-    decoupled (AdamW) for every optimiser and multiplied by the learning rate too.
+    `-schedule(step)`, so a skipped step never shifts the schedule. Weight decay of
+    `adamw` is decoupled and multiplied by the learning rate; that of `adam` and `sgd`
+    is the gradient of an L2 penalty and goes through their moments.
 
     Args:
       config: the `optimizer` section of an experiment.
@@ -33,12 +34,15 @@ def make(
       ConfigError: a regex is malformed or matches no parameter.
     """
     parts = []
+    mask = decay_mask(params, config.no_decay)
     if config.clip_norm:
         parts.append(optax.clip_by_global_norm(config.clip_norm))
-    parts.append(_direction(config))
-    if config.weight_decay:
-        mask = decay_mask(params, config.no_decay)
-        parts.append(optax.add_decayed_weights(config.weight_decay, mask))
+    decay = optax.add_decayed_weights(config.weight_decay, mask)
+    direction = _direction(config)
+    if not config.weight_decay:
+        parts.append(direction)
+    else:
+        parts += [direction, decay] if config.name == "adamw" else [decay, direction]
     if config.lr_multipliers:
         factors = multipliers(params, config.lr_multipliers)
         parts.append(optax.stateless(lambda updates, _: _multiply(updates, factors)))
@@ -62,6 +66,8 @@ def decay_mask(params: PyTree, no_decay: Sequence[str]) -> PyTree:
 def multipliers(params: PyTree, rules: Sequence[tuple[str, float]]) -> PyTree:
     """Returns the learning-rate factor of every parameter: the first match, else 1."""
     name = "config.optimizer.lr_multipliers"
+    if not all(isinstance(rule, Sequence) and len(rule) == 2 for rule in rules):
+        raise ConfigError(f"{name} holds pairs (regex, factor), given {rules!r}")
     matches = _match(params, [pattern for pattern, _ in rules], name)
     factors = [float(factor) for _, factor in rules]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import ml_collections
 import numpy as np
 from absl import logging
 from clu import parameter_overview
+from PIL import Image
 
 from common import config as configs
 from common.checkpoint import weights
@@ -70,6 +71,24 @@ def write(
         return
     weights.save(workdir / WEIGHTS, variables)
     writer.flush()
+    try:
+        pictures = experiment.task.pictures(outputs, experiment.eval_source, workdir)
+        for caption, path in pictures:
+            with Image.open(path) as image:
+                array = np.asarray(image.convert("RGB"))
+            writer.image(experiment.total_steps, caption, array)
+        _report(experiment, workdir, variables, metrics, pictures)
+    except Exception:  # The result is on disk; a picture must not make it a failure.
+        logging.exception("the report could not be written")
+
+
+def _report(
+    experiment: Experiment,
+    workdir: Path,
+    variables: Variables,
+    metrics: Mapping[str, float],
+    pictures: Sequence[tuple[str, Path]],
+) -> None:
     records = read_metrics(workdir)
     first = experiment.task.monitor.metric
     path = report.write_report(
@@ -78,7 +97,7 @@ def write(
         config=experiment.config.to_dict(),
         metrics={first: metrics[first], **metrics},
         records=records,
-        pictures=experiment.task.pictures(outputs, experiment.eval_source, workdir),
+        pictures=pictures,
         facts=_facts(experiment, variables, records),
     )
     logging.info("report: %s", path)

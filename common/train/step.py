@@ -133,4 +133,6 @@ def _average(
         return None
     rising = jnp.minimum(decay, (1.0 + state.step) / (10.0 + state.step))
     new = {"params": params, "model_state": model_state}
-    return jax.tree.map(lambda a, x: a + (1.0 - rising) * (x - a), state.ema, new)
+    return jax.tree.map(
+        lambda a, x: (a + (1.0 - rising) * (x - a)).astype(a.dtype), state.ema, new
+    )

@@ -9,9 +9,9 @@ some 32 TPU v3 cores or 32 GPUs; on fewer, raise config.grad_accumulation. Publi
 top-1: T 83.62, S 84.45, B 84.95, L 85.17. Ours: not run.
 """
 
-from common import classification
 from common import config as configs
 from common.errors import ConfigError
+from maxvit.config import default_config, shrink_model
 
 # Table 12: stochastic depth per variant.
 DROP_PATH = {"T": 0.2, "S": 0.3, "B": 0.4, "L": 0.6}
@@ -22,8 +22,7 @@ def get_config(arg: str | None = None):
     args = configs.parse_arg(arg, variant="T", smoke=False)
     if args.variant not in DROP_PATH:
         raise ConfigError(configs.unknown("variant", args.variant, DROP_PATH))
-    config = classification.default_config()
-    config.task = "classification"
+    config = default_config()
     config.data.source = "tfds"
     config.data.name = "imagenet2012:5.1.0"
     config.data.num_classes = 1000
@@ -35,7 +34,6 @@ def get_config(arg: str | None = None):
 
     config.model.variant = args.variant
     config.model.drop_path_rate = DROP_PATH[args.variant]
-    config.model.remat = "none"
 
     config.dtype = "bfloat16"
     config.batch_size = 4096
@@ -53,6 +51,5 @@ def get_config(arg: str | None = None):
     config.schedule.warmup_steps = 10_000
     if args.smoke:
         configs.shrink(config)
-        config.data.image_size = 64
-        config.model.variant = "testing"
+        shrink_model(config)
     return config

@@ -22,6 +22,7 @@ def start(*args, module="tests.common.toy_main", devices=1, **environment):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,  # a group of its own, to signal as a terminal does
     )
 
 
@@ -41,14 +42,14 @@ def toy(workdir, **overrides):
     ]
 
 
-def terminate_when(process, line, delay=0.0):
-    """Sends SIGTERM once a line of stderr holds `line`; returns code and stderr."""
+def terminate_when(process, line, delay=0.0, number=signal.SIGTERM, group=False):
+    """Sends a signal once a line of stderr holds `line`; returns code and stderr."""
     seen = ""
     for text in process.stderr:
         seen += text
         if line in text:
             time.sleep(delay)
-            process.send_signal(signal.SIGTERM)
+            (os.killpg if group else os.kill)(process.pid, number)
             break
     rest = process.communicate(timeout=300)[1]
     return process.returncode, seen + rest

@@ -116,6 +116,23 @@ def test_constant_logits_score_nothing(variables):
     }
 
 
+def test_pictures_with_more_outputs_than_named_classes(tmp_path):
+    """1000 outputs on ten classes: a prediction may have no name."""
+    task = make(data__num_classes=12, data__source="bundled", data__name="digits")
+    source = task.source("eval", None)
+    ids = np.arange(len(source))
+    outputs = {
+        "id": ids,
+        "label": np.array([source[i]["label"] for i in ids]),
+        "prediction": np.full(len(ids), 11),
+        "confidence": np.full(len(ids), 0.5),
+    }
+    pictures = task.pictures(outputs, source, tmp_path)
+    assert all(path.exists() for _, path in pictures)
+    assert "360 errors in 360" in pictures[0][0]
+    assert len(list((tmp_path / "examples").glob("*.png"))) == 8
+
+
 def test_number_of_classes_comes_from_the_data():
     task = make(data__num_classes=None, data__source="bundled", data__name="digits")
     with pytest.raises(ConfigError, match="num_classes is needed"):
@@ -135,8 +152,9 @@ def test_number_of_classes_comes_from_the_data():
         ({"preprocess__eval_crop": "centre"}, "'official', 'squash' or a fraction"),
         ({"preprocess__eval_crop": "1.5"}, "a fraction in"),
         ({"loss__label_smoothing": 1.0}, r"must be in \[0, 1\)"),
-        ({"data__image_size": 0}, "an image size is a positive int"),
+        ({"data__image_size": 0}, "a size is a positive integer"),
         ({"augment__flipp": True}, "unknown config.augment key 'flipp'"),
+        ({"augment__mixup_alpha": -0.1}, "mixup_alpha=-0.1 must be at least 0"),
     ],
     ids=str,
 )

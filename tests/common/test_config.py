@@ -55,7 +55,7 @@ def test_default_config_is_valid():
         ({"schedule__peak": float("nan")}, "schedule.peak=nan must be"),
         ({"ema_decay": 1.0}, r"ema_decay=1.0 must be in \[0, 1\)"),
         ({"data__num_workers": -1}, "num_workers=-1 must be at least 0"),
-        ({"optimizer__name": "adamv"}, "did you mean 'adamw'"),
+        ({"optimizer__name": "adamww"}, "did you mean 'adamw'"),
         ({"schedule__name": "cosin"}, "did you mean 'cosine'"),
         ({"dtype": "float16"}, "unknown config.dtype 'float16'"),
         ({"total_steps": None}, "one of config.total_steps and"),

@@ -1,14 +1,15 @@
 """The command line as a stranger uses it: help, mistakes, a run from end to end."""
 
 import json
+import re
 import subprocess
 import sys
-import time
 
 import pytest
 from PIL import Image
 
-from tests.common import launching
+from common import dry_run
+from tests.common import launching, toy
 
 DIGITS = "--config=configs/maxvit/digits.py:smoke"
 
@@ -17,19 +18,15 @@ def maxvit(*args):
     return launching.run(*args, module="maxvit.main")
 
 
-def test_help_is_fast_and_lists_everything():
-    began = time.monotonic()
+def test_help_lists_everything():
     code, out, _ = maxvit("--help")
-    took = time.monotonic() - began
     assert code == 0
-    # Two other tests may hold the cores; alone it takes a fraction of a second.
-    assert took < 10
     for word in ("--workdir", "--mode", "--dry_run", "configs/maxvit/digits.py", "75"):
         assert word in out
 
 
 def test_help_needs_no_jax():
-    """What makes it answer in time wherever it runs."""
+    """What makes it answer at once wherever it runs."""
     code = (
         "import sys, common.launch as l;"
         "l._help('maxvit', '');"
@@ -177,6 +174,39 @@ def test_dry_run_describes_and_trains_nothing(tmp_path):
     for word in ("Total: 349,474", "FLOPs", "compiled memory", "mesh: data=1", "steps"):
         assert word in out
     assert not (tmp_path / "run").exists()
+
+
+def test_flops_do_not_depend_on_accumulation():
+    counts = []
+    for parts in (1, 4):
+        config = toy.get_config(grad_accumulation=parts)
+        text = dry_run.describe(toy.Toy(config), config)
+        counts.append(re.search(r"training step (\S+) G", text)[1])
+    assert counts[0] == counts[1]
+    assert float(counts[0]) > 0
+
+
+def test_fake_data_needs_nothing_else(tmp_path):
+    config = "--config=configs/maxvit/folder.py:T,smoke"
+    code, out, err = maxvit(config, "--fake_data", f"--workdir={tmp_path}")
+    assert code == 0, err
+    assert "top1" in out
+
+
+def test_predict_runs_on_one_device_whatever_the_mesh_was(trained, tmp_path):
+    workdir, _ = trained
+    saved = json.loads((workdir / "config.json").read_text())
+    saved["mesh"] |= {"data": 2, "fsdp": 4}
+    (tmp_path / "config.json").write_text(json.dumps(saved))
+    image = next((workdir / "examples").glob("*.png"))
+    code, out, err = maxvit(
+        "--mode=predict",
+        f"--workdir={tmp_path}",
+        f"--init_from={workdir}",
+        f"--image={image}",
+    )
+    assert code == 0, err
+    assert out.startswith(str(image))
 
 
 def test_benchmark_prints_rates():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from common.errors import ConfigError
-from common.kernels.partition import as_pair
+from common.size import height_width
 from maxvit import models
 from maxvit.layers import DropPath
 from maxvit.models import create
@@ -33,7 +33,7 @@ def count(tree):
 
 
 def shapes(model, image_size=224):
-    images = jnp.zeros((1, *as_pair(image_size), 3))
+    images = jnp.zeros((1, *height_width(image_size), 3))
     return jax.eval_shape(model.init, jax.random.key(0), images)
 
 

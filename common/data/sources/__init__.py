@@ -42,8 +42,7 @@ def open_source(
 
     Args:
       config: the `data` part of an experiment: `source`, `name`, `train_split`,
-        `eval_split`, `num_classes`, `image_size`, `split_seed` (and, for the fake
-        source, optionally `num_examples`).
+        `eval_split`, `num_classes`, `image_size`, `split_seed`.
       split: `"train"` or `"eval"`.
       data_dir: folder of the data, for the sources that read one.
 
@@ -81,7 +80,6 @@ def open_source(
             return fake.FakeSource(
                 split,
                 image_size=config.image_size,
-                num_classes=config.num_classes,
-                num_examples=config.get("num_examples") or fake.NUM_EXAMPLES,
+                num_classes=config.num_classes or fake.NUM_CLASSES,
             )
     raise ConfigError(unknown("data source", str(config.source), SOURCES))

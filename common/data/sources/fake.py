@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from common.data.size import Size, height_width
 from common.errors import ConfigError
+from common.size import Size, height_width
 
+NUM_CLASSES = 10
 NUM_EXAMPLES = 1024  # our choice: a few batches per epoch, nothing is stored
 
 
@@ -25,7 +26,7 @@ class FakeSource:
         split: str,
         *,
         image_size: Size = 224,
-        num_classes: int = 10,
+        num_classes: int = NUM_CLASSES,
         num_examples: int = NUM_EXAMPLES,
     ):
         """Describes the source; images are made when they are read.

@@ -79,6 +79,44 @@ def test_truncated_latest_falls_back_with_a_warning(two_steps, caplog):
     assert "checkpoint of step 2 cannot be read" in caplog.text
 
 
+def test_training_goes_on_after_falling_back(two_steps):
+    """Orbax saves nothing older than what it believes to be the latest step."""
+    for path in files_of(two_steps, 2):
+        if "d" in path.parts:
+            os.truncate(path, 0)
+
+    def go_on(checkpoints):
+        assert checkpoints.restore(ABSTRACT).step == 1
+        return save(checkpoints, 2), checkpoints.steps()
+
+    assert with_checkpoints(two_steps, go_on) == (True, [1, 2])
+    assert restore(two_steps).step == 2
+    assert (two_steps / "checkpoints" / "unreadable-000000002").exists()
+
+
+def test_reading_only_leaves_a_broken_step_where_it_is(two_steps):
+    for path in files_of(two_steps, 2):
+        if "d" in path.parts:
+            os.truncate(path, 0)
+    restored = with_checkpoints(
+        two_steps, lambda c: c.restore(ABSTRACT), read_only=True
+    )
+    assert restored.step == 1
+    assert (two_steps / "checkpoints" / "000000002").exists()
+
+
+def test_replace_writes_a_step_again(two_steps):
+    def again(checkpoints):
+        checkpoints.save(2, state_of(7.0), META)
+        checkpoints.wait()
+        assert checkpoints.restore(ABSTRACT).state["a"][0] == 2.0
+        checkpoints.save(2, state_of(7.0), META, replace=True)
+        checkpoints.wait()
+        return checkpoints.restore(ABSTRACT).state["a"][0]
+
+    assert with_checkpoints(two_steps, again) == 7.0
+
+
 def test_bare_latest_directory_is_not_a_checkpoint(two_steps):
     (two_steps / "checkpoints" / "000000009").mkdir()
     assert restore(two_steps).step == 2

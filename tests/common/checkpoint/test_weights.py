@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from common.checkpoint import weights
+from common.checkpoint import matching, weights
 from common.errors import ConfigError, DataError
 
 _SUFFIXES = (".safetensors", ".npz")
@@ -59,7 +59,7 @@ def test_round_trip_is_exact(tmp_path, suffix):
     assert loaded["batch_stats/mean"].shape == (0, 2)
     stored = ml_dtypes.bfloat16 if suffix == ".safetensors" else np.float32
     assert loaded["params/head/bias"].dtype == stored
-    variables, report = weights.match(_variables(), loaded)
+    variables, report = matching.match(_variables(), loaded)
     report.raise_if_any()
     assert variables["params"]["head"]["bias"].dtype == ml_dtypes.bfloat16
     np.testing.assert_array_equal(variables["params"]["head"]["bias"], [0, 1, 2])

@@ -57,23 +57,6 @@ def test_an_exception_of_the_thread_reaches_the_consumer_unchanged():
     iterator.close()
 
 
-def test_waiting_is_measured():
-    def slow(batch):
-        time.sleep(0.05)
-        return batch
-
-    iterator = DevicePrefetch(numbers(), slow)
-    assert iterator.wait_seconds == 0
-    next(iterator)
-    assert iterator.wait_seconds >= 0.04
-    next(iterator)
-    time.sleep(0.25)  # by now the next batch is ready
-    before = iterator.wait_seconds
-    next(iterator)
-    assert iterator.wait_seconds - before < 0.03
-    iterator.close()
-
-
 def test_close_ends_the_thread():
     before = set(threading.enumerate())
     iterator = DevicePrefetch(numbers(), lambda batch: batch)

@@ -98,12 +98,6 @@ def test_indivisible_sizes_are_named(call):
         call()
 
 
-@pytest.mark.parametrize("size", [0, -1, 7.0, "7", (7,), (7, 7, 7), (7, 0), None])
-def test_sizes_that_are_none_are_refused(size):
-    with pytest.raises(ConfigError, match="positive integer or a pair"):
-        partition.as_pair(size)
-
-
 def test_a_sharded_batch_partitions_without_communication():
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     sharding = jax.sharding.NamedSharding(mesh, jax.P("data"))

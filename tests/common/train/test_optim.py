@@ -38,6 +38,22 @@ def test_adamw_decays_only_what_it_should():
     np.testing.assert_allclose(updates["head"]["relative_bias"], 1.0, rtol=1e-5)
 
 
+def test_sgd_decay_goes_through_the_momentum():
+    tx = optim.make(
+        section("optimizer", name="sgd", momentum=0.9, weight_decay=0.1), PARAMS
+    )
+    state = tx.init(PARAMS)
+    for expected in (3.1, 3.1 * 1.9):
+        updates, state = tx.update(GRADS, state, PARAMS)
+        np.testing.assert_allclose(updates["stem"]["kernel"], expected, rtol=1e-6)
+
+
+def test_adam_decay_is_part_of_the_gradient():
+    """The first Adam step is the sign of gradient plus decay, whatever its size."""
+    updates = first_update(name="adam", weight_decay=0.1)
+    np.testing.assert_allclose(updates["stem"]["kernel"], 1.0, rtol=1e-5)
+
+
 def test_learning_rate_multipliers_take_the_first_match():
     rules = (("head/kernel", 10.0), ("^head/", 0.0))
     updates = first_update(name="sgd", momentum=0.0, lr_multipliers=rules)

@@ -1,6 +1,7 @@
 """What only a real process shows: signals, sudden death, several processes."""
 
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -64,6 +65,30 @@ def test_sigterm_saves_and_exits_75(straight, tmp_path, fault, line):
     assert_same_end(tmp_path, straight)
     evaluations = [r["step"] for r in read_metrics(tmp_path) if r["kind"] == "eval"]
     assert evaluations == [20, 40]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=str)
+def test_a_signal_to_the_whole_group_stops_in_order(straight, tmp_path, number):
+    """Ctrl-C and SLURM reach the workers too; they must live until the step is done."""
+    faults = {"data__num_workers": 2, "model__slow_step": 0.2}
+    process = launching.start(*launching.toy(tmp_path, **faults))
+    code, err = launching.terminate_when(
+        process, "step 1/40", delay=0.5, number=number, group=True
+    )
+    assert code == 75, err
+    assert "Traceback" not in err
+    assert steps(tmp_path)
+    code, _, err = launching.run(*launching.toy(tmp_path))
+    assert code == 0, err
+    assert_same_end(tmp_path, straight)
+
+
+def test_debug_nans_names_the_operation(tmp_path):
+    faults = {"model__nan_steps": "(3,)"}
+    code, _, err = launching.run(*launching.toy(tmp_path, **faults), "--debug_nans")
+    assert code == 1
+    assert "FloatingPointError" in err
+    assert "tests/common/toy.py" in err
 
 
 def test_kill_during_a_save_falls_back(straight, tmp_path):
@@ -140,4 +165,4 @@ def test_eval_mode_equals_the_last_evaluation(straight):
     result = json.loads(out)
     last = read_metrics(straight)[-1]
     assert result["top1"] == last["top1"]
-    assert result["variables"].endswith("weights.safetensors")
+    assert result["variables"].endswith("checkpoints/000000040")

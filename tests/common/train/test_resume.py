@@ -5,10 +5,13 @@ import numpy as np
 import pytest
 
 from common.checkpoint.manager import Checkpoints
-from common.errors import ConfigError
+from common.data.prefetch import DevicePrefetch
+from common.errors import ConfigError, DataError, Preempted
 from common.logging.writers import read_metrics
+from common.task import Monitor
 from common.train import loop
 from common.train.experiment import Experiment
+from common.train.guards import StopRequested
 from tests.common import toy
 
 
@@ -80,6 +83,83 @@ def test_another_model_is_refused_by_name(tmp_path):
     config = toy.get_config(total_steps=5, ema_decay=0.9)
     with pytest.raises(ConfigError, match=r"another config: .*ema/.* is missing"):
         train(tmp_path, config)
+
+
+def test_refused_config_leaves_the_directory_usable(tmp_path):
+    train(tmp_path, toy.get_config(total_steps=5))
+    before = (tmp_path / "config.json").read_text()
+    with pytest.raises(ConfigError):
+        train(tmp_path, toy.get_config(total_steps=9, ema_decay=0.9))
+    assert (tmp_path / "config.json").read_text() == before
+
+
+def test_data_goes_on_where_it_was_with_another_batch_size(tmp_path, monkeypatch):
+    """10 batches of 64, then batches of 16: example 640 of the sequence comes next."""
+    seen = []
+    start = Experiment.train_iterator
+
+    def spy(self, examples_seen=0):
+        seen.append(examples_seen)
+        return start(self, examples_seen)
+
+    monkeypatch.setattr(Experiment, "train_iterator", spy)
+    train(tmp_path, toy.get_config(total_steps=20), stop_after_steps=10)
+    small = toy.get_config(total_steps=20, batch_size=16)
+    train(tmp_path, small, stop_after_steps=15)
+    train(tmp_path, small)
+    assert seen == [0, 640, 720]
+
+
+def test_an_error_of_the_data_saves_the_state_first(tmp_path, monkeypatch):
+    config = toy.get_config(total_steps=20)
+    taken = iter(range(13))
+    following = DevicePrefetch.__next__
+
+    def fail(self):
+        if next(taken, None) is None:
+            raise DataError("the disk went away")
+        return following(self)
+
+    monkeypatch.setattr(DevicePrefetch, "__next__", fail)
+    with pytest.raises(DataError, match="went away"):
+        train(tmp_path, config)
+    checkpoints = Checkpoints(tmp_path, read_only=True)
+    assert checkpoints.steps() == [10, 13]
+    checkpoints.close()
+
+
+def test_monitor_is_not_fooled_by_nan():
+    nan = float("nan")
+    for mode, good, bad in (("max", 2.0, 1.0), ("min", 1.0, 2.0)):
+        monitor = Monitor("x", mode)
+        assert monitor.better(good, bad)
+        assert not monitor.better(bad, good)
+        assert not monitor.better(nan, bad)
+        assert monitor.better(bad, nan)
+        assert not monitor.better(nan, None)
+
+
+def test_an_interrupted_evaluation_still_counts_for_the_best(tmp_path, monkeypatch):
+    """Step 20 is the best, but its evaluation was interrupted the first time."""
+    config = toy.get_config(total_steps=60, keep_last=1, checkpoint_every_steps=20)
+    task = toy.Toy(config)
+    scores = iter([0.9, 0.5, 0.4])
+    task.summarize = lambda outputs: {"top1": next(scores)}
+    evaluate = Experiment.evaluate
+
+    def interrupt(self, variables, stop):
+        raise StopRequested
+
+    monkeypatch.setattr(Experiment, "evaluate", interrupt)
+    with pytest.raises(Preempted, match="step 20"):
+        loop.train(task, config, tmp_path)
+    monkeypatch.setattr(Experiment, "evaluate", evaluate)
+    loop.train(task, config, tmp_path)
+    checkpoints = Checkpoints(tmp_path, read_only=True)
+    assert checkpoints.steps() == [20, 60]
+    checkpoints.close()
+    evaluations = [r["step"] for r in read_metrics(tmp_path) if r["kind"] == "eval"]
+    assert evaluations == [20, 40, 60]
 
 
 def test_best_checkpoint_is_kept(tmp_path):

@@ -105,5 +105,5 @@ def test_too_many_in_a_row_is_final():
     later, metrics = step_fn(now, batch())
     np.testing.assert_array_equal(later.params["w"], now.params["w"])
     assert int(metrics["diverged"]) == 1
-    with pytest.raises(Diverged, match="step 4"):
-        guards.check_finite({k: float(v) for k, v in metrics.items()}, 4)
+    with pytest.raises(Diverged, match="step 4: 3 steps"):
+        guards.check_finite({k: float(v) for k, v in metrics.items()}, 4, 3)

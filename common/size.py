@@ -1,0 +1,27 @@
+"""Sizes as people write them: one side, or (height, width)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from common.errors import ConfigError
+
+Size = int | Sequence[int]
+
+
+def height_width(size: Size) -> tuple[int, int]:
+    """Returns `(height, width)` of an image, a window or the like.
+
+    Raises:
+      ConfigError: not one or two positive whole numbers.
+    """
+    sides = (size, size) if isinstance(size, int) else size
+    if (
+        not isinstance(sides, list | tuple)
+        or len(sides) != 2
+        or not all(isinstance(side, int) and side > 0 for side in sides)
+    ):
+        raise ConfigError(
+            f"a size is a positive integer or (height, width), given {size!r}"
+        )
+    return sides[0], sides[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 import time
@@ -55,10 +56,15 @@ def train(
     _say(f"report: {home / 'report.html'}")
     examples = sorted((home / "examples").glob("*.png"))
     if examples:
-        command = (
-            f"python -m {package}.main --mode=predict --workdir={shlex.quote(workdir)}"
-        )
-        _say(f"try: {command} --image={examples[0]}")
+        words = [_python(), "-m", f"{package}.main", "--mode=predict"]
+        words += [f"--workdir={workdir}", f"--image={examples[0]}"]
+        _say(f"try: {shlex.join(words)}")
+
+
+def _python() -> str:
+    """The interpreter as one would type it here."""
+    here = os.path.relpath(sys.executable)
+    return sys.executable if here.startswith("..") else here
 
 
 def evaluate(

@@ -309,7 +309,7 @@ def test_few_stages_and_rectangles():
         (lambda: create("tiny", head_dim=24), "64 do not divide into heads of 24"),
         (lambda: create("tiny", se_ratio=0.001), "leaves nothing of 64"),
         (lambda: create("tiny", drop_path_rate=1.5), r"in \[0, 1\], got 1.5"),
-        (lambda: create("tiny", window_size=(7, 7, 7)), "a pair of them"),
+        (lambda: create("tiny", window_size=(7, 7, 7)), "positive integer or"),
         (
             lambda: create("tiny", image_size=(224, 200)),
             r"224 x 200 .* In place of 200: 192 or 224",

@@ -74,6 +74,10 @@ def train(
         stop = stack.enter_context(guards.StopSignal())
         experiment = Experiment(task, config, data_dir, debug_nans=debug_nans)
         experiment.check()
+        try:
+            workdir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"workdir {workdir}: {error.strerror}") from error
         checkpoints = Checkpoints(
             workdir,
             keep_last=config.keep_last,

@@ -103,6 +103,13 @@ def test_mistakes_found_later_give_exit_2_and_name_what_was_searched(
     assert "Traceback" not in err
 
 
+def test_workdir_that_is_a_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = maxvit(DIGITS, f"--workdir={tmp_path / 'file'}")
+    assert code == 2
+    assert err.splitlines()[-1].startswith(f"error: workdir {tmp_path / 'file'}: ")
+
+
 def test_indivisible_batch_names_both_numbers(tmp_path):
     code, _, err = launching.run(*launching.toy(tmp_path, batch_size=20), devices=8)
     assert code == 2
@@ -242,3 +249,26 @@ def test_finetune_on_a_folder_from_released_weights(trained, tmp_path):
     assert "top1" in out
     names = json.loads((tmp_path / "run" / "class_names.json").read_text())
     assert names == ["cat", "dog", "emu"]
+
+
+def test_broken_pictures_past_the_limit_end_the_run_by_name(tmp_path):
+    for index in range(40):
+        path = tmp_path / "pets" / ("cat", "dog")[index % 2] / f"{index:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((40, 40), 60).save(path)
+        path.write_bytes(path.read_bytes()[: 200 if index in (7, 8) else None])
+    args = [
+        "--config=configs/maxvit/folder.py:T,smoke",
+        f"--data_dir={tmp_path / 'pets'}",
+        "--config.total_steps=5",
+    ]
+    code, out, err = maxvit(*args, f"--workdir={tmp_path / 'a'}")
+    assert code == 0, err
+    assert "Cannot read image" in err
+    assert "top1" in out
+    strict = "--config.data.max_bad_examples=0"
+    code, _, err = maxvit(*args, strict, f"--workdir={tmp_path / 'b'}")
+    assert code == 2
+    last = err.splitlines()[-1]
+    assert "max_bad_examples is 0" in last
+    assert "07.png" in last or "08.png" in last

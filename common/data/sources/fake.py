@@ -10,7 +10,9 @@ from common.errors import ConfigError
 from common.size import Size, height_width
 
 NUM_CLASSES = 10
-NUM_EXAMPLES = 1024  # our choice: a few batches per epoch, nothing is stored
+# As many as ImageNet-1k trains on, so that epochs keep their length; none is stored.
+# Evaluation is shorter, our choice.
+NUM_EXAMPLES = {"train": 1_281_167, "eval": 1024}
 
 
 class FakeSource:
@@ -27,7 +29,7 @@ class FakeSource:
         *,
         image_size: Size = 224,
         num_classes: int = NUM_CLASSES,
-        num_examples: int = NUM_EXAMPLES,
+        num_examples: int | None = None,
     ):
         """Describes the source; images are made when they are read.
 
@@ -35,11 +37,13 @@ class FakeSource:
           split: `"train"` or `"eval"`; the noise of the two differs.
           image_size: side, or (height, width), in pixels.
           num_classes: number of labels, at least 1.
-          num_examples: length of the source, at least 1.
+          num_examples: length of the source, at least 1; None: as in NUM_EXAMPLES.
 
         Raises:
           ConfigError: a size or count below 1.
         """
+        if num_examples is None:
+            num_examples = NUM_EXAMPLES[split]
         if num_classes < 1 or num_examples < 1:
             raise ConfigError(
                 "the fake source needs num_classes and num_examples of at least 1, "

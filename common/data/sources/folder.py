@@ -90,7 +90,10 @@ def _read_split(
     for folder in (folders["train"], folders[split]):
         if not folder.is_dir():
             found = ", ".join(_subfolders(folder.parent))
-            raise DataError(f"no such folder: {folder} (found: {found}); {layout}")
+            raise DataError(
+                f"no such folder: {folder} (found: {found}; "
+                f"config.data.{split}_split names another); {layout}"
+            )
     names = _class_names(folders["train"], layout)
     extra = set(_class_names(folders[split], layout)) - set(names)
     if extra:

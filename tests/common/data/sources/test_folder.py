@@ -79,7 +79,9 @@ def test_what_is_missing_is_said(tmp_path, make, message):
 def test_missing_split_names_what_is_there(tmp_path):
     write_folder(tmp_path / "train", {"a": 1})
     write_folder(tmp_path / "test", {"a": 1})
-    with pytest.raises(DataError, match=r"validation \(found: test, train\)"):
+    with pytest.raises(
+        DataError, match=r"validation \(found: test, train; config.data.eval_split"
+    ):
         FolderSource(tmp_path, "eval")
 
 

@@ -57,7 +57,8 @@ def test_fake_is_deterministic_and_learnable():
 
 def test_fake_has_a_default_length_and_takes_a_shape():
     source = open_source(config("fake", image_size=(8, 12)), "train")
-    assert len(source) == 1024
+    assert len(source) == 1_281_167
+    assert len(open_source(config("fake"), "eval")) == 1024
     assert source[0]["image"].shape == (8, 12, 3)
     assert len(open_source(config("fake", num_classes=None), "train").class_names) == 10
 

@@ -201,13 +201,10 @@ class Classification(Task):
 
     def summarize(self, outputs: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Mean loss and top-k accuracies as fractions."""
-        metrics = {
-            "loss": float(np.mean(outputs["loss"])),
-            "top1": float(np.mean(outputs["rank"] < 1)),
-        }
+        metrics = {"top1": float(np.mean(outputs["rank"] < 1))}
         if self.num_classes > 5:
             metrics["top5"] = float(np.mean(outputs["rank"] < 5))
-        return metrics
+        return metrics | {"loss": float(np.mean(outputs["loss"]))}
 
     def pictures(
         self,

@@ -94,7 +94,7 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def summarize(self, outputs: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """Metrics of `evaluate`'s outputs over all examples, each exactly once."""
+        """Metrics of all examples, each counted once; the most important first."""
 
     def pictures(
         self,

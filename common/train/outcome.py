@@ -90,12 +90,11 @@ def _report(
     pictures: Sequence[tuple[str, Path]],
 ) -> None:
     records = read_metrics(workdir)
-    first = experiment.task.monitor.metric
     path = report.write_report(
         workdir,
         title=f"{experiment.config.task}: {workdir.name}",
         config=experiment.config.to_dict(),
-        metrics={first: metrics[first], **metrics},
+        metrics=metrics,
         records=records,
         pictures=pictures,
         facts=_facts(experiment, variables, records),

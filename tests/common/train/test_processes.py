@@ -58,6 +58,7 @@ def test_sigterm_saves_and_exits_75(straight, tmp_path, fault, line):
     assert "Traceback" not in err
     saved = steps(tmp_path)
     assert saved, err
+    assert "step 20: top1" not in err  # the evaluation was not finished first
     assert saved[-1] == {"compiling": 0, "evaluating": 20}.get(line, saved[-1])
     code, _, err = launching.run(*launching.toy(tmp_path))
     assert code == 0, err

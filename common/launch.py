@@ -14,6 +14,7 @@ import logging as std_logging
 import os
 import re
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -104,19 +105,28 @@ def _parse(package: str, summary: str, argv: Sequence[str]) -> list[str]:
         if _CONFIG.value is not None:
             _check_file(package, config_flags.get_config_filename(FLAGS["config"]))
         return rest
-    except (AttributeError, KeyError) as error:
-        _fail(_explain_override(argv) or f"--config: {error}")
     except Exception as error:  # A config file is code, and can raise anything.
-        _fail(_without_traceback(str(error)))
+        _fail(_explain_override(argv) or _explain(error))
 
 
-def _without_traceback(message: str) -> str:
-    """Shortens the traceback that ml_collections puts into its message to a line."""
-    lines = message.strip().splitlines()
+def _explain(error: Exception) -> str:
+    """Says in one line what went wrong, and where in the user's file.
+
+    ml_collections raises some errors as they are and puts the traceback of others
+    into its message.
+    """
+    lines = str(error).strip().splitlines() or [type(error).__name__]
     if lines[-1].startswith("common.errors.ConfigError: "):
         return lines[-1].removeprefix("common.errors.ConfigError: ")
-    places = re.findall(r'File "([^"]+)", line (\d+)', message)
-    return lines[-1] + (f" ({places[-1][0]}:{places[-1][1]})" if places else "")
+    if isinstance(error, flags.Error) and "Traceback" not in str(error):
+        return " ".join(lines)
+    text = "".join(traceback.format_exception(error)) + str(error)
+    places = [
+        f"{file}:{line}"
+        for file, line in re.findall(r'File "([^"]+)", line (\d+)', text)
+        if "site-packages" not in file and file != __file__
+    ]
+    return lines[-1] + (f" ({places[-1]})" if places else "")
 
 
 def _fail(message: str) -> NoReturn:
@@ -140,9 +150,10 @@ def _explain_override(argv: Sequence[str]) -> str | None:
     """Finds the override whose field does not exist, and the closest one that does."""
     words = " ".join(argv)
     file = re.search(r"--?config[= ](\S+)", words)
-    if file is None:
-        return None
-    config: Any = ConfigFileFlagParser("config").parse(file[1])
+    try:
+        config: Any = ConfigFileFlagParser("config").parse(file[1] if file else None)
+    except Exception:
+        return None  # the file itself is broken
     for name in re.findall(r"--?(?:no)?config\.([\w.]+)", words):
         if name not in configs.flat(config):
             return configs.unknown_key(name, config)
@@ -200,18 +211,19 @@ def _dispatch(package: str, tasks: Mapping[str, str], rest: Sequence[str]) -> No
             f"--workdir={workdir}: give a path; mount a bucket with gcsfuse or the like"
         )
     data_dir, init_from = _path(_DATA_DIR.value), _path(_INIT_FROM.value)
-    setup_runtime(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     module, name = tasks[config.task].split(":")
     task = getattr(importlib.import_module(module), name)(config)
-    if _DRY_RUN.value:
-        from common import dry_run
+    setup_runtime(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+    from common import dry_run, modes  # late: --help needs none of it
 
+    if _DRY_RUN.value:
         sys.stdout.write(dry_run.describe(task, config, data_dir) + "\n")
         return
-    modes = importlib.import_module("common.modes")
     if _MODE.value == "benchmark":
         modes.benchmark(task, config, data_dir)
-    elif _MODE.value == "train":
+        return
+    assert workdir is not None  # checked above
+    if _MODE.value == "train":
         modes.train(
             task,
             config,

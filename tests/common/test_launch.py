@@ -103,6 +103,32 @@ def test_mistakes_found_later_give_exit_2_and_name_what_was_searched(
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("config.optimzer.lr = 3", 'Did you mean "optimizer"'),
+        ("1 / 0", "division by zero"),
+        ("config.batch_size = 'many'", "batch_size"),
+        ("raise ValueError('no such thing')", "no such thing"),
+        ("][", "unmatched"),
+    ],
+)
+def test_a_bug_in_a_config_file_is_one_line_with_its_place(tmp_path, line, message):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from maxvit.config import default_config\n"
+        "def get_config(arg=None):\n"
+        "    config = default_config()\n"
+        f"    {line}\n"
+        "    return config\n"
+    )
+    code, _, err = maxvit(f"--config={file}", f"--workdir={tmp_path / 'run'}")
+    assert code == 2, err
+    assert err.count("\n") == 1
+    assert message in err
+    assert "mine.py:4" in err or "mine.py, line 4" in err
+
+
 def test_workdir_that_is_a_file(tmp_path):
     (tmp_path / "file").write_text("")
     code, _, err = maxvit(DIGITS, f"--workdir={tmp_path / 'file'}")

@@ -9,6 +9,9 @@ number of processes and workers.
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -211,7 +214,21 @@ def _batched(
     dataset = batches.to_iter_dataset(read)
     if not num_workers:
         return dataset
-    return dataset.mp_prefetch(grain.MultiprocessingOptions(num_workers=num_workers))
+    options = grain.MultiprocessingOptions(num_workers=num_workers)
+    return dataset.mp_prefetch(options, worker_init_fn=_end_with_parent)
+
+
+def _end_with_parent(worker_index: int, worker_count: int) -> None:
+    """Ends a worker whose main process was killed and could not stop it."""
+    del worker_index, worker_count
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # workers are spawned
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _check_counts(

@@ -1,7 +1,9 @@
 """What only a real process shows: signals, sudden death, several processes."""
 
 import json
+import os
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -82,6 +84,22 @@ def test_a_signal_to_the_whole_group_stops_in_order(straight, tmp_path, number):
     code, _, err = launching.run(*launching.toy(tmp_path))
     assert code == 0, err
     assert_same_end(tmp_path, straight)
+
+
+def test_workers_end_with_a_killed_main_process(tmp_path):
+    faults = {"data__num_workers": 2, "model__slow_step": 0.2}
+    process = launching.start(*launching.toy(tmp_path, **faults))
+    code, err = launching.terminate_when(process, "step 1/40", number=signal.SIGKILL)
+    assert code == -9, err
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGKILL)
+    pytest.fail("the workers outlived the process that started them")
 
 
 def test_debug_nans_names_the_operation(tmp_path):

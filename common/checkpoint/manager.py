@@ -43,6 +43,7 @@ class _Manager(ocp.CheckpointManager):
 
 
 FORMAT_VERSION = 1
+_REPLACED = "replaced-"  # a step that is being written again
 _COMMITTED = "commit_success.txt"  # written by Orbax as the last file of a step
 
 
@@ -105,6 +106,7 @@ class Checkpoints:
     def _open(self) -> _Manager:
         if not self._options.read_only and jax.process_index() == 0:
             self._remove_uncommitted()
+            self._finish_replacing()
         return _Manager(
             self.directory,
             options=self._options,
@@ -121,6 +123,15 @@ class Checkpoints:
                 if folder.name.isdigit() and not (folder / _COMMITTED).exists():
                     logging.warning("removing the unfinished checkpoint %s", folder)
                     folder.rmtree()
+
+    def _finish_replacing(self) -> None:
+        """Brings a step back whose replacement was not committed."""
+        for aside in self.directory.glob(f"{_REPLACED}*"):
+            folder = self.directory / aside.name.removeprefix(_REPLACED)
+            if folder.exists():
+                aside.rmtree()
+            else:
+                aside.rename(folder)
 
     def steps(self) -> list[int]:
         """Returns the committed steps, oldest first."""
@@ -150,7 +161,7 @@ class Checkpoints:
         if step in self._manager.all_steps():
             if not replace:
                 return True
-            self._manager.delete(step)
+            self._set_aside([step], _REPLACED)
         metrics = {k: float(v) for k, v in metrics.items()} if metrics else None
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state),
@@ -160,6 +171,10 @@ class Checkpoints:
         def write() -> None:
             if not self._manager.save(step, args=items, metrics=metrics):
                 raise OSError(f"Orbax refused step {step}")
+            if replace:
+                self._manager.wait_until_finished()
+                if jax.process_index() == 0:
+                    (self.directory / f"{_REPLACED}{step:09d}").rmtree(missing_ok=True)
 
         return self._guarded(write)
 
@@ -206,7 +221,9 @@ class Checkpoints:
             except Exception as error:  # Orbax raises many types for broken files.
                 problem = f"{type(error).__name__}: {error}".splitlines()[0]
             if _all_processes(restored is not None):
-                self._set_aside([later for later in steps if later > step])
+                if not self._options.read_only:
+                    # Orbax saves no step before what it takes for the latest one.
+                    self._set_aside([s for s in steps if s > step], "unreadable-")
                 return restored
             logging.warning(
                 "checkpoint of step %d cannot be read (%s); trying an older one",
@@ -230,17 +247,15 @@ class Checkpoints:
         )
         return Restored(step, items["state"], items["meta"])
 
-    def _set_aside(self, unreadable: Sequence[int]) -> None:
-        """Renames newer steps that cannot be read: Orbax saves no older step."""
-        if not unreadable or self._options.read_only:
+    def _set_aside(self, steps: Sequence[int], prefix: str) -> None:
+        """Renames steps, so that Orbax no longer sees them."""
+        if not steps:
             return
         if jax.process_index() == 0:
-            for step in unreadable:
-                folder = self.directory / f"{step:09d}"
-                aside = self.directory / f"unreadable-{step:09d}"
-                if aside.exists():
-                    aside.rmtree()
-                folder.rename(aside)
+            for step in steps:
+                aside = self.directory / f"{prefix}{step:09d}"
+                aside.rmtree(missing_ok=True)
+                (self.directory / f"{step:09d}").rename(aside)
         _all_processes(True)  # nobody reads the directory before it is done
         self._manager.reload()
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import resource
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -115,6 +116,34 @@ def test_replace_writes_a_step_again(two_steps):
         return checkpoints.restore(ABSTRACT).state["a"][0]
 
     assert with_checkpoints(two_steps, again) == 7.0
+
+
+def test_full_disk_while_replacing_keeps_the_old_step(two_steps):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def replace(checkpoints):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+        try:
+            return checkpoints.save(2, state_of(7.0), META, replace=True)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert not with_checkpoints(two_steps, replace)
+    restored = restore(two_steps)
+    assert restored.step == 2
+    assert restored.state["a"][0] == 2.0
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_death_while_replacing_leaves_one_of_the_two(two_steps, committed):
+    folder = two_steps / "checkpoints"
+    (folder / "000000002").rename(folder / "replaced-000000002")
+    if committed:
+        shutil.copytree(folder / "replaced-000000002", folder / "000000002")
+    else:
+        (folder / "000000002").mkdir()
+    assert restore(two_steps).step == 2
+    assert not (folder / "replaced-000000002").exists()
 
 
 def test_bare_latest_directory_is_not_a_checkpoint(two_steps):

@@ -18,10 +18,10 @@ from maxvit.config import default_config, shrink_model
 def get_config(arg: str | None = None):
     """Arguments: the variant, `image_size`, `finetune`, `smoke`.
 
-    `finetune` takes the paper's fine-tuning column (table 12), but for its batch of
-    512 and the variant's stochastic depth: a constant small rate, next to no decay,
-    RandAugment 2, 15, mixup 0.8, and a new classifier where the weights' one has
-    other classes. Training from scratch on little data is our choice.
+    `finetune` takes the paper's fine-tuning column (table 12) but for its batch of
+    512: a constant small rate, next to no decay, an EMA of 0.9999, RandAugment 2, 15,
+    mixup 0.8, the variant's stochastic depth; and a new classifier where the weights'
+    one has other classes. The recipe from scratch is our choice.
     """
     args = configs.parse_arg(
         arg, variant="T", image_size=224, finetune=False, smoke=False

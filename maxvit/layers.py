@@ -19,16 +19,51 @@ BATCH_NORM = {"momentum": 0.99, "epsilon": 1e-3}
 LAYER_NORM_EPSILON = 1e-5
 
 
+# For the backward pass these two keep their input and small statistics; what else it
+# needs is cheaper to compute again than to keep (benchmarks/README.md).
+@jax.checkpoint
 def gelu(x: jax.Array) -> jax.Array:
     """GELU in its tanh approximation, as in all published models."""
     return nn.gelu(x, approximate=True)
 
 
+def _is_statistic(primitive, *_, **__) -> bool:
+    return primitive.name == "reduce_sum"
+
+
+BatchNorm = nn.remat(nn.BatchNorm, policy=_is_statistic)
+
+
+def _matrix_product(x, kernel, dimensions, **precision) -> jax.Array:
+    """The product of a Dense layer as one of two matrices.
+
+    Over all axes at once, XLA's CPU backend writes out a transposed copy of the
+    output's gradient to form the kernel's; of two matrices it needs none
+    (benchmarks/README.md). On other platforms the reshapes cost nothing.
+    """
+    y = jax.lax.dot_general(
+        x.reshape(-1, x.shape[-1]), kernel, (((1,), (0,)), ((), ())), **precision
+    )
+    return y.reshape(*x.shape[:-1], kernel.shape[-1])
+
+
+def average_pool(x: jax.Array) -> jax.Array:
+    """Halves the resolution; padding at an odd border does not count."""
+    # Without the padding in the count the pool promotes to float32.
+    pooled = nn.avg_pool(x, (2, 2), (2, 2), "SAME", count_include_pad=False)
+    return pooled.astype(x.dtype)
+
+
 class Layer(nn.Module, kw_only=True):
-    """A module with the two precisions and the ingredients all parts share."""
+    """A module with the two precisions and the ingredients all parts share.
+
+    When `folded`, the batch norms are part of the convolutions' kernels and biases
+    (`maxvit.inference.fold`).
+    """
 
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
+    folded: bool = False
 
     @nn.nowrap
     def precision(self) -> dict[str, Any]:
@@ -55,14 +90,18 @@ class Layer(nn.Module, kw_only=True):
             features,
             use_bias,
             kernel_init=KERNEL_INIT,
+            dot_general=_matrix_product,
             name=name,
             **self.precision(),
         )
 
     @nn.nowrap
-    def batch_norm(self, train: bool, name: str) -> nn.BatchNorm:
-        """Returns a BatchNorm; under jit its batch is the global one."""
-        return nn.BatchNorm(not train, name=name, **BATCH_NORM, **self.precision())
+    def batch_norm(self, x: jax.Array, train: bool, name: str) -> jax.Array:
+        """Normalises channels over the batch, under jit the global one."""
+        if self.folded:
+            return x
+        norm = BatchNorm(not train, name=name, **BATCH_NORM, **self.precision())
+        return norm(x)
 
     @nn.nowrap
     def layer_norm(self, name: str) -> nn.LayerNorm:
@@ -99,21 +138,26 @@ class Stem(Layer):
     def __call__(self, images: jax.Array, train: bool) -> jax.Array:
         """Maps images `[B, H, W, 3]` to `[B, H/2, W/2, features]`."""
         x = self.conv(self.features, 2, name="conv1")(images)
-        x = gelu(self.batch_norm(train, name="norm1")(x))
+        x = gelu(self.batch_norm(x, train, name="norm1"))
         return self.conv(self.features, 1, name="conv2")(x)
 
 
 class DepthwiseConv(Layer):
-    """Depthwise 3 x 3 convolution without bias, SAME padding."""
+    """Depthwise 3 x 3 convolution, SAME padding."""
 
     stride: int
+    use_bias: bool
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps `[B, H, W, C]` to `[B, H/stride, W/stride, C]`."""
         shape = (3, 3, 1, x.shape[-1])
         kernel = self.param("kernel", KERNEL_INIT, shape, self.param_dtype)
-        return depthwise_conv(x, kernel.astype(self.dtype), self.stride)
+        x = depthwise_conv(x, kernel.astype(self.dtype), self.stride)
+        if not self.use_bias:
+            return x
+        bias = self.param("bias", nn.initializers.zeros, x.shape[-1:], self.param_dtype)
+        return x + bias.astype(self.dtype)
 
 
 class SqueezeExcite(Layer):
@@ -144,22 +188,21 @@ class MBConv(Layer):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Maps `[B, H, W, C]` to `[B, H/stride, W/stride, features]`."""
-        shortcut = x
-        if self.stride > 1:
-            strides = (self.stride, self.stride)
-            # Without the padding in the count the pool promotes to float32.
-            shortcut = nn.avg_pool(
-                x, (2, 2), strides, "SAME", count_include_pad=False
-            ).astype(x.dtype)
+        shortcut = average_pool(x) if self.stride == 2 else x
         if x.shape[-1] != self.features:
             shortcut = self.dense(self.features, name="shortcut_conv")(shortcut)
 
         width = self.expansion * self.features
-        x = self.batch_norm(train, name="pre_norm")(x)
-        x = self.dense(width, use_bias=False, name="expand_conv")(x)
-        x = gelu(self.batch_norm(train, name="expand_norm")(x))
-        x = DepthwiseConv(self.stride, name="depthwise_conv", **self.precision())(x)
-        x = gelu(self.batch_norm(train, name="depthwise_norm")(x))
+        x = self.batch_norm(x, train, name="pre_norm")
+        x = self.dense(width, use_bias=self.folded, name="expand_conv")(x)
+        x = gelu(self.batch_norm(x, train, name="expand_norm"))
+        x = DepthwiseConv(
+            self.stride,
+            use_bias=self.folded,
+            name="depthwise_conv",
+            **self.precision(),
+        )(x)
+        x = gelu(self.batch_norm(x, train, name="depthwise_norm"))
         squeezed = int(self.features * self.se_ratio)
         x = SqueezeExcite(squeezed, name="se", **self.precision())(x)
         x = self.dense(self.features, name="shrink_conv")(x)

@@ -1,7 +1,6 @@
 """MaxViT as a classifier and as a multi-scale backbone (arXiv 2204.01697)."""
 
 import dataclasses
-import math
 from typing import Any
 
 import flax.linen as nn
@@ -13,6 +12,7 @@ from common.config import unknown
 from common.errors import ConfigError
 from common.models.remat import remat
 from common.size import Size, height_width
+from maxvit import layout
 from maxvit.blocks import MaxViTBlock, Pair, Stage
 from maxvit.layers import Head, Stem
 
@@ -45,7 +45,9 @@ ALIASES = {"T": "tiny", "S": "small", "B": "base", "L": "large", "XL": "xlarge"}
 class MaxViT(nn.Module):
     """Stem, stages of MaxViT blocks, head (figure 2). `create` builds and checks it.
 
-    Takes every image size that its windows divide, not only the one it was built for.
+    Takes images of every size, not only that it was built for. Where windows or grids
+    do not divide a map it is padded for the attention, and padding is never attended
+    to; sizes that divide are faster.
 
     Attributes:
       num_classes: width of the logits.
@@ -54,6 +56,7 @@ class MaxViT(nn.Module):
       channels: channels per stage.
       window_size: `(P, Q)`, tokens along the sides of a block-attention window.
       grid_size: `(G, K)`, the same of a grid-attention group.
+      block_layout: the layers of a block, see `maxvit.layout`.
       head_dim: channels per attention head.
       expansion: inner over outer width of MBConv and feed-forward.
       se_ratio: squeezed width over the MBConv's output width.
@@ -61,6 +64,7 @@ class MaxViT(nn.Module):
       dtype: precision of the computation.
       param_dtype: precision of the parameters.
       remat: what the blocks save for the backward pass (`common.models.remat`).
+      folded: without batch norms, see `maxvit.inference.fold`; not for training.
     """
 
     num_classes: int
@@ -69,6 +73,7 @@ class MaxViT(nn.Module):
     channels: tuple[int, ...]
     window_size: Pair
     grid_size: Pair
+    block_layout: str = layout.DEFAULT
     head_dim: int = 32
     expansion: int = 4
     se_ratio: float = 0.25
@@ -76,6 +81,7 @@ class MaxViT(nn.Module):
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
     remat: str = "none"
+    folded: bool = False
 
     def setup(self):
         """Names the parts: stem, stage1/block0, ..., head."""
@@ -83,22 +89,25 @@ class MaxViT(nn.Module):
         rates = iter(
             self.drop_path_rate * np.arange(sum(self.depths)) / sum(self.depths)
         )
-        self.stem = Stem(self.stem_width, **precision)
+        layouts = layout.parse(self.block_layout, len(self.depths))
+        self.stem = Stem(self.stem_width, folded=self.folded, **precision)
         self.stages = [
             Stage(
                 features=channels,
                 drop_paths=tuple(float(next(rates)) for _ in range(depth)),
+                layout=block,
                 window=self.window_size,
                 grid=self.grid_size,
                 head_dim=self.head_dim,
                 expansion=self.expansion,
                 se_ratio=self.se_ratio,
                 remat=self.remat,
+                folded=self.folded,
                 name=f"stage{number}",
                 **precision,
             )
-            for number, (channels, depth) in enumerate(
-                zip(self.channels, self.depths, strict=True), start=1
+            for number, (channels, depth, block) in enumerate(
+                zip(self.channels, self.depths, layouts, strict=True), start=1
             )
         ]
         self.head = Head(self.num_classes, **precision)
@@ -113,14 +122,19 @@ class MaxViT(nn.Module):
 
         Returns:
           `stem` at stride 2, `stage1` at stride 4, `stage2` at stride 8 and so on,
-          each `[B, H/stride, W/stride, C]` of `dtype`.
+          each `[B, H/stride, W/stride, C]` of `dtype`; sides that do not divide are
+          rounded up.
 
         Raises:
-          ConfigError: if a window or grid does not divide the image's maps.
+          ConfigError: if the images have no pixels or not three channels, or a
+            folded model is to be trained.
         """
-        _, height, width, _ = images.shape
-        stages = len(self.depths)
-        check_size((height, width), self.window_size, self.grid_size, stages)
+        if train and self.folded:
+            raise ConfigError("a folded model has no batch norms and cannot be trained")
+        if images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape[1:]:
+            raise ConfigError(
+                f"images must be [B, H, W, 3] with at least one pixel: {images.shape}"
+            )
         x = self.stem(images, train)
         maps = {"stem": x}
         for number, stage in enumerate(self.stages, start=1):
@@ -139,7 +153,7 @@ class MaxViT(nn.Module):
           float32 logits `[B, num_classes]`.
 
         Raises:
-          ConfigError: if a window or grid does not divide the image's maps.
+          ConfigError: as in `features`.
         """
         return self.head(self.features(images, train)[f"stage{len(self.depths)}"])
 
@@ -153,7 +167,8 @@ def create(
       variant: a name in `VARIANTS` or a letter in `ALIASES`.
       num_classes: width of the logits.
       image_size: side, or `(H, W)`. It decides the windows, where they are not
-        overridden: as published, the side of the last stage's map.
+        overridden: as published, the sides of the last stage's map, that is 1/32 of
+        the image's (rounded up) in four stages.
       **overrides: fields of `MaxViT`. `window_size` and `grid_size` may be one number
         (the grid follows the window), `dtype` and `param_dtype` may be names.
 
@@ -161,8 +176,7 @@ def create(
       The module. It starts with random weights; "dropout" is its only random stream.
 
     Raises:
-      ConfigError: for an unknown variant or field, a value that no model can have, or
-        an image size that does not divide into windows.
+      ConfigError: for an unknown variant or field, or a value that no model can have.
     """
     name = ALIASES.get(variant, variant)
     if name not in VARIANTS:
@@ -181,61 +195,17 @@ def create(
     for key in ("dtype", "param_dtype"):
         if key in fields:
             fields[key] = _float_type(key, fields[key])
-    size = height_width(image_size)
-    stages = len(fields["depths"])
-    window = fields.get("window_size") or _default_window(size, stages)
-    fields["window_size"] = height_width(window)
-    fields["grid_size"] = height_width(fields.get("grid_size") or window)
-
+    # The stem and every stage halve the resolution.
+    stride = 2 ** (len(fields["depths"]) + 1)
+    last_map = tuple(-(-side // stride) for side in height_width(image_size))
+    default = last_map
+    for key in ("window_size", "grid_size"):
+        if fields.get(key) is None:
+            fields[key] = default
+        default = fields[key] = height_width(fields[key], key)
     model = MaxViT(num_classes=num_classes, **fields)
     _check_fields(model)
-    check_size(size, model.window_size, model.grid_size, stages)
     return model
-
-
-def check_size(size: Pair, window: Pair, grid: Pair, stages: int) -> None:
-    """Checks that windows and grids divide the map of every stage.
-
-    Args:
-      size: `(H, W)` of the image.
-      window: sides of a block-attention window.
-      grid: sides of a grid-attention group.
-      stages: number of stages; each halves the resolution after the stem did.
-
-    Raises:
-      ConfigError: if not; it names the first stage that fails and sizes that work.
-    """
-    total_stride = 2 ** (stages + 1)
-    for axis, name in enumerate(("height", "width")):
-        unit = total_stride * math.lcm(window[axis], grid[axis])
-        for stage in range(1, stages + 1):
-            side = math.ceil(size[axis] / 2 ** (stage + 1))
-            if side % window[axis] or side % grid[axis]:
-                raise ConfigError(
-                    f"image size {size[0]} x {size[1]}: stage{stage} has a feature map "
-                    f"of {name} {side}, which does not divide by window "
-                    f"{window[axis]} and grid {grid[axis]}; {name}s that work: "
-                    f"{_nearest(size[axis], unit)}"
-                )
-
-
-def _default_window(size: Pair, stages: int) -> Pair:
-    """Returns the sides of the last stage's map."""
-    stride = 2 ** (stages + 1)
-    for side in size:
-        if side % stride:
-            raise ConfigError(
-                f"image size {size[0]} x {size[1]} has no default window: sides must "
-                f"be multiples of {stride}, the last stage's stride. In place of "
-                f"{side}: {_nearest(side, stride)}; or set window_size"
-            )
-    return size[0] // stride, size[1] // stride
-
-
-def _nearest(side: int, unit: int) -> str:
-    """Names the multiples of `unit` on both sides of `side`."""
-    below = side // unit * unit
-    return f"{below} or {below + unit}" if below else str(unit)
 
 
 def _check_fields(model: MaxViT) -> None:
@@ -265,6 +235,7 @@ def _check_fields(model: MaxViT) -> None:
         raise ConfigError(
             f"drop_path_rate must be in [0, 1], got {model.drop_path_rate}"
         )
+    layout.parse(model.block_layout, len(model.depths))
     remat(MaxViTBlock, model.remat)
 
 

@@ -3,14 +3,20 @@
 Both cut a map into groups of equally many tokens, over which attention or a gMLP
 runs. A *window* is a contiguous patch, so it mixes locally. A member of a *grid*
 group is spaced evenly over the whole image, so it mixes globally at the same cost
-(arXiv 2204.01697 section 3.2, figure 3). Sizes must divide: nothing is padded.
+(arXiv 2204.01697 section 3.2, figure 3).
 
-Token groups are `[B * groups, tokens, C]`, row-major in both the groups and the
-tokens. The batch stays the outermost part of the first axis, so a batch-sharded map
-partitions without communication.
+The four functions take sizes that divide. Their token groups are
+`[B * groups, tokens, C]`, row-major in both the groups and the tokens. The batch
+stays the outermost part of the first axis, so a batch-sharded map partitions without
+communication. `Partition` takes every size: it pads the map and says which tokens are
+padding. `common.kernels.reference` spells out what all of them mean.
 """
 
+import dataclasses
+
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from common.errors import ConfigError
 from common.size import Size, height_width
@@ -94,6 +100,83 @@ def grid_reverse(tokens: jax.Array, grid: Size, size: Size) -> jax.Array:
     _, rows, cols, channels = _divided((1, h, w, tokens.shape[-1]), (g, k), "grid")
     x = tokens.reshape(-1, rows, cols, g, k, channels).transpose(0, 3, 1, 4, 2, 5)
     return x.reshape(-1, h, w, channels)
+
+
+@dataclasses.dataclass(frozen=True)
+class Partition:
+    """The windows or grids of maps of one size, whatever that size.
+
+    A side that does not divide is padded with zeros at the bottom or right. Every
+    group then has at least one token of the map: the padding of an axis is shorter
+    than a window, and than the step of a grid.
+
+    Attributes:
+      kind: "window" or "grid".
+      size: `(H, W)` of the maps.
+      group: `(P, Q)`, tokens along the sides of a group.
+    """
+
+    kind: str
+    size: tuple[int, int]
+    group: tuple[int, int]
+
+    @property
+    def padded(self) -> tuple[int, int]:
+        """`(H, W)` of the padded map."""
+        height, width = (
+            -(-side // part) * part
+            for side, part in zip(self.size, self.group, strict=True)
+        )
+        return height, width
+
+    def split(self, x: jax.Array) -> jax.Array:
+        """Groups the tokens of maps.
+
+        Args:
+          x: `[B, H, W, C]`.
+
+        Returns:
+          `[B, groups, P * Q, C]`.
+        """
+        batch, *_, channels = x.shape
+        if self.padded != self.size:
+            (height, width), (full_height, full_width) = self.size, self.padded
+            x = jnp.pad(
+                x, ((0, 0), (0, full_height - height), (0, full_width - width), (0, 0))
+            )
+        cut = window_partition if self.kind == "window" else grid_partition
+        return cut(x, self.group).reshape(
+            batch, -1, self.group[0] * self.group[1], channels
+        )
+
+    def join(self, tokens: jax.Array) -> jax.Array:
+        """Puts tokens back in place, the inverse of `split`.
+
+        Args:
+          tokens: `[B, groups, P * Q, C]`.
+
+        Returns:
+          `[B, H, W, C]`.
+        """
+        stitch = window_reverse if self.kind == "window" else grid_reverse
+        tokens = tokens.reshape(-1, *tokens.shape[2:])
+        x = stitch(tokens, self.group, self.padded)
+        return x[:, : self.size[0], : self.size[1]]
+
+    def mask(self) -> np.ndarray | None:
+        """Which tokens are of the map: bool `[groups, P * Q]`, None when all are."""
+        if self.padded == self.size:
+            return None
+        inside = []  # per axis: bool [groups, members]
+        for side, full, part in zip(self.size, self.padded, self.group, strict=True):
+            if self.kind == "window":
+                positions = np.arange(full).reshape(-1, part)
+            else:
+                positions = np.arange(full).reshape(part, -1).T
+            inside.append(positions < side)
+        rows, cols = inside
+        both = rows[:, None, :, None] & cols[None, :, None, :]
+        return both.reshape(len(rows) * len(cols), -1)
 
 
 def _divided(shape, parts: tuple[int, int], kind: str) -> tuple[int, int, int, int]:

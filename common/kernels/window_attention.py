@@ -45,7 +45,11 @@ def relative_position_bias(table: jax.Array, window: Size) -> jax.Array:
 
 
 def attention(
-    query: jax.Array, key: jax.Array, value: jax.Array, bias: jax.Array
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    bias: jax.Array,
+    mask: np.ndarray | None = None,
 ) -> jax.Array:
     """Attends within every group of tokens.
 
@@ -57,6 +61,8 @@ def attention(
       key: same shape.
       value: same shape.
       bias: `[heads, tokens, tokens]`, added to the scaled logits.
+      mask: bool `[..., tokens]`, which keys may be seen, or None for all; its
+        leading axes broadcast against those of `query`. Every group needs one.
 
     Returns:
       `[..., tokens, heads, head_dim]` of `value.dtype`.
@@ -65,5 +71,8 @@ def attention(
     logits = jnp.einsum(
         "...qhd,...khd->...hqk", query * scale, key, preferred_element_type=jnp.float32
     )
-    weights = jax.nn.softmax(logits + bias.astype(jnp.float32), axis=-1)
+    logits = logits + bias.astype(jnp.float32)
+    if mask is not None:
+        logits = jnp.where(mask[..., None, None, :], logits, -jnp.inf)
+    weights = jax.nn.softmax(logits, axis=-1)
     return jnp.einsum("...hqk,...khd->...qhd", weights.astype(value.dtype), value)

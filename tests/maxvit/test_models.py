@@ -310,22 +310,13 @@ def test_few_stages_and_rectangles():
         (lambda: create("tiny", se_ratio=0.001), "leaves nothing of 64"),
         (lambda: create("tiny", drop_path_rate=1.5), r"in \[0, 1\], got 1.5"),
         (lambda: create("tiny", window_size=(7, 7, 7)), "positive integer or"),
-        (
-            lambda: create("tiny", image_size=(224, 200)),
-            r"224 x 200 .* In place of 200: 192 or 224",
-        ),
-        (
-            lambda: create("tiny", image_size=256, window_size=7),
-            r"stage1 has a feature map of height 64.* window 7.*: 224 or 448",
-        ),
-        (
-            lambda: create("tiny", image_size=(224, 336), window_size=7),
-            r"stage4 has a feature map of width 11.* window 7.*: 224 or 448",
-        ),
-        (
-            lambda: create("tiny", image_size=256, window_size=8, grid_size=6),
-            r"stage1 .* window 8 and grid 6.*that work: 768",
-        ),
+        (lambda: create("tiny", image_size=0), "positive integer or .* given 0"),
+        (lambda: create("tiny", image_size=(224, -1)), "positive integer or"),
+        (lambda: create("tiny", block_layout="C-GB"), "unknown layer in 'C-GB' 'GB'"),
+        (lambda: create("tiny", block_layout="C,BA"), "or 4 separated by commas"),
+        (lambda: create("tiny", block_layout="C-"), "unknown layer in 'C-' ''"),
+        (lambda: create("tiny", block_layout=3), "block_layout 3 must be"),
+        (lambda: create("tiny", block_layout="BA|GA-C"), "not the first"),
     ],
 )
 def test_mistakes_are_explained(call, message):
@@ -333,8 +324,7 @@ def test_mistakes_are_explained(call, message):
         call()
 
 
-def test_images_of_another_size(model, variables):
-    images = jnp.ones((1, 128, 192, 3))
-    assert jax.eval_shape(model.apply, variables, images).shape == (1, 10)
-    with pytest.raises(ConfigError, match=r"96 x 64.*height 3.*window 2"):
-        jax.eval_shape(model.apply, variables, jnp.ones((1, 96, 64, 3)))
+@pytest.mark.parametrize("shape", [(1, 0, 64, 3), (1, 64, 64, 4), (64, 64, 3)])
+def test_what_is_no_image_is_refused(model, variables, shape):
+    with pytest.raises(ConfigError, match=r"must be \[B, H, W, 3\]"):
+        jax.eval_shape(model.apply, variables, jnp.ones(shape))

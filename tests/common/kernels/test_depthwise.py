@@ -7,6 +7,7 @@ import pytest
 from jax import lax
 
 from common.errors import ConfigError
+from common.kernels import reference
 from common.kernels.depthwise import depthwise_conv
 
 CASES = [
@@ -154,3 +155,11 @@ def test_sharded_batch():
     assert "all-gather" not in sharded.lower(x, kernel).compile().as_text()
     for got, wanted in zip(sharded(x, kernel), step(x, kernel), strict=True):
         np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(8, 7), (5, 8)])
+def test_values_equal_the_loops(size, stride):
+    x, kernel = normal(0, (2, *size, 5)), normal(1, (3, 3, 1, 5))
+    exact = reference.depthwise_conv(np.asarray(x), np.asarray(kernel), stride)
+    np.testing.assert_allclose(depthwise_conv(x, kernel, stride), exact, atol=1e-5)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from common.errors import ConfigError
-from common.kernels import partition
+from common.kernels import partition, reference
+from common.kernels.partition import Partition
 
 SIZES = [((4, 4), (2, 2)), ((6, 4), (3, 2)), ((8, 12), (2, 3)), ((7, 14), (7, 7))]
 
@@ -12,27 +13,6 @@ SIZES = [((4, 4), (2, 2)), ((6, 4), (3, 2)), ((8, 12), (2, 3)), ((7, 14), (7, 7)
 def numbered(height, width, batch=1, channels=1):
     size = batch * height * width * channels
     return np.arange(size).reshape(batch, height, width, channels)
-
-
-def slow_windows(x, p, q):
-    groups = []
-    for image in x:
-        for top in range(0, image.shape[0], p):
-            for left in range(0, image.shape[1], q):
-                patch = image[top : top + p, left : left + q]
-                groups.append([token for row in patch for token in row])
-    return np.array(groups)
-
-
-def slow_grids(x, g, k):
-    groups = []
-    for image in x:
-        row_step, col_step = image.shape[0] // g, image.shape[1] // k
-        for top in range(row_step):
-            for left in range(col_step):
-                members = image[top::row_step, left::col_step]
-                groups.append([token for row in members for token in row])
-    return np.array(groups)
 
 
 def test_windows_of_the_four_by_four_map():
@@ -63,9 +43,9 @@ def test_grid_of_the_six_by_six_map():
 def test_partitions_equal_the_slow_reference(size, parts):
     x = numbered(*size, batch=2, channels=3)
     windows = partition.window_partition(jnp.asarray(x), parts)
-    np.testing.assert_array_equal(windows, slow_windows(x, *parts))
+    np.testing.assert_array_equal(windows, reference.windows(x, *parts))
     grids = partition.grid_partition(jnp.asarray(x), parts)
-    np.testing.assert_array_equal(grids, slow_grids(x, *parts))
+    np.testing.assert_array_equal(grids, reference.grids(x, *parts))
 
 
 @pytest.mark.parametrize(("size", "parts"), SIZES)
@@ -117,3 +97,65 @@ def test_a_sharded_batch_partitions_without_communication():
     assert back.sharding.is_equivalent_to(sharding, back.ndim)
     assert grids.sharding.is_equivalent_to(sharding, grids.ndim)
     np.testing.assert_array_equal(back, (np.asarray(x) + 1) * 2)
+
+
+@pytest.mark.parametrize("kind", ["window", "grid"])
+@pytest.mark.parametrize(("size", "parts"), SIZES)
+def test_sizes_that_divide_are_not_padded(kind, size, parts):
+    x = jnp.asarray(numbered(*size, batch=2, channels=3))
+    groups = Partition(kind, size, parts)
+    cut = {"window": partition.window_partition, "grid": partition.grid_partition}
+    assert groups.mask() is None
+    tokens = groups.split(x)
+    np.testing.assert_array_equal(
+        tokens.reshape(-1, *tokens.shape[2:]), cut[kind](x, parts)
+    )
+    np.testing.assert_array_equal(groups.join(tokens), x)
+
+
+@pytest.mark.parametrize("kind", ["window", "grid"])
+@pytest.mark.parametrize("size", [(5, 7), (8, 3), (1, 1), (13, 4), (2, 9)])
+@pytest.mark.parametrize("parts", [(4, 4), (3, 5), (7, 7)])
+def test_other_sizes_are_padded_and_the_mask_knows_where(kind, size, parts):
+    x = jnp.asarray(numbered(*size, batch=2, channels=1)) + 1  # padding is 0
+    groups = Partition(kind, size, parts)
+    tokens, mask = groups.split(x), groups.mask()
+    assert tokens.shape[2:] == (parts[0] * parts[1], 1)
+    np.testing.assert_array_equal(groups.join(tokens), x)
+    if mask is None:
+        assert (size[0] % parts[0], size[1] % parts[1]) == (0, 0)
+        return
+    np.testing.assert_array_equal(tokens[0, :, :, 0] != 0, mask)
+    np.testing.assert_array_equal(tokens[1, :, :, 0] != 0, mask)
+    assert mask.sum() == size[0] * size[1]
+    assert mask.any(axis=1).all()  # no group is all padding
+    np.testing.assert_array_equal(np.array(groups.padded) % parts, 0)
+    assert (np.array(groups.padded) - size < parts).all()
+
+
+def one_pass(function, *shapes):
+    """Returns the operations of a compiled function that write all its data."""
+    arguments = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    hlo = jax.jit(function).lower(*arguments).compile().as_text()
+    entry = hlo[hlo.index("ENTRY") :]
+    work = ("fusion(", "transpose(", "copy(", "gather(")
+    return [line for line in entry.splitlines() if any(op in line for op in work)]
+
+
+def test_from_windows_to_grids_is_one_pass():
+    windows, grids = (Partition(kind, (56, 56), (7, 7)) for kind in ("window", "grid"))
+
+    def sublayers(tokens, residual):
+        return grids.split(windows.join(tokens + residual))
+
+    shape = (2, 64, 49, 8)
+    assert len(one_pass(sublayers, shape, shape)) == 1
+
+
+def test_one_group_costs_nothing():
+    for kind in ("window", "grid"):
+        groups = Partition(kind, (7, 7), (7, 7))
+        lines = one_pass(lambda x, g=groups: g.join(g.split(x) * 2), (2, 7, 7, 8))
+        assert len(lines) == 1
+        assert "transpose" not in lines[0]
+        assert "copy" not in lines[0]

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from common.kernels import reference
 from common.kernels.window_attention import attention, relative_position_bias
 
 WINDOWS = [(2, 2), (3, 2), (2, 5)]
@@ -12,30 +13,12 @@ def normal(seed, *shape):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def slow_attention(query, key, value, bias):
-    """Float64, one query of one head of one group at a time."""
-    query, key, value, bias = (
-        np.asarray(array, np.float64) for array in (query, key, value, bias)
-    )
-    out = np.zeros_like(query)
-    groups, tokens, heads, head_dim = query.shape
-    for g, n, i in np.ndindex(groups, heads, tokens):
-        logits = key[g, :, n] @ query[g, i, n] / np.sqrt(head_dim) + bias[n, i]
-        weights = np.exp(logits - logits.max())
-        out[g, i, n] = (weights / weights.sum()) @ value[g, :, n]
-    return out
-
-
 @pytest.mark.parametrize("window", WINDOWS)
 def test_bias_is_looked_up_at_key_minus_query(window):
     p, q = window
     table = normal(0, 3, 2 * p - 1, 2 * q - 1)
     bias = relative_position_bias(jnp.asarray(table), window)
-    assert bias.shape == (3, p * q, p * q)
-    for i, j, y, x in np.ndindex(p, q, p, q):
-        np.testing.assert_array_equal(
-            bias[:, i * q + j, y * q + x], table[:, y - i + p - 1, x - j + q - 1]
-        )
+    np.testing.assert_array_equal(bias, reference.bias(table, p, q))
 
 
 def test_every_table_entry_gets_its_gradient():
@@ -53,7 +36,7 @@ def test_attention_equals_the_slow_reference(window):
     bias = normal(3, 2, tokens, tokens)
     np.testing.assert_allclose(
         attention(query, key, value, bias),
-        slow_attention(query, key, value, bias),
+        reference.attention(query, key, value, bias),
         atol=2e-6,
     )
 
@@ -76,8 +59,27 @@ def test_bfloat16_keeps_its_type_and_softmax_its_precision():
     bias = normal(3, 2, 4, 4)
     out = attention(query, key, value, bias)
     assert out.dtype == jnp.bfloat16
-    reference = slow_attention(query, key, value, bias)
-    np.testing.assert_allclose(out.astype(np.float32), reference, atol=0.03)
+    exact = reference.attention(query, key, value, bias)
+    np.testing.assert_allclose(out.astype(np.float32), exact, atol=0.03)
     # A common offset that bfloat16 cannot add to the logits without losing them.
     shifted = attention(query, key, value, bias + 1000.0)
-    np.testing.assert_allclose(shifted.astype(np.float32), reference, atol=0.03)
+    np.testing.assert_allclose(shifted.astype(np.float32), exact, atol=0.03)
+
+
+def test_masked_keys_are_as_good_as_absent():
+    query, key, value = (normal(seed, 2, 5, 2, 8) for seed in range(3))
+    bias = normal(3, 2, 5, 5)
+    mask = np.array([[True, True, False, True, False], [True] * 5])
+    out = attention(query, key, value, bias, mask)
+    for group, kept in enumerate(np.flatnonzero(row) for row in mask):
+        absent = [array[group : group + 1, kept] for array in (query, key, value)]
+        exact = reference.attention(*absent, bias[:, kept[:, None], kept])
+        np.testing.assert_allclose(out[group, kept], exact[0], atol=2e-6)
+
+    def seen(key, value):
+        return (attention(query, key, value, bias, mask)[:, mask[0]] ** 2).sum()
+
+    for gradient in jax.grad(seen, (0, 1))(jnp.asarray(key), jnp.asarray(value)):
+        assert jnp.isfinite(gradient).all()
+        np.testing.assert_array_equal(gradient[0, ~mask[0]], 0)
+        assert (gradient[0, mask[0]] != 0).all()

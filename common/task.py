@@ -11,7 +11,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,9 @@ import flax
 import jax
 import ml_collections
 import numpy as np
+
+from common.checkpoint import weights
+from common.errors import ConfigError
 
 if TYPE_CHECKING:
     from common.data.sources import Source
@@ -63,6 +66,53 @@ class Task(abc.ABC):
 
     def __init__(self, config: ml_collections.ConfigDict):
         self.config = config
+
+    def adopt(
+        self, init_from: str, given: Collection[str], training: bool = False
+    ) -> None:
+        """Adapts the config to the weights a run starts from; nothing by default.
+
+        Called before anything reads the config, in every mode and on every resume,
+        so it must come to the same result each time.
+
+        Args:
+          init_from: what the user named: a file, a folder, or a name the task knows.
+          given: config fields set on the command line, e.g. "data.image_size", which
+            stay as they are.
+          training: whether the weights are where training begins, and not what is
+            evaluated or run.
+
+        Raises:
+          ConfigError: the weights cannot be used with this config.
+        """
+        del init_from, given, training
+
+    def read_weights(self, init_from: str, target: Variables) -> dict[str, np.ndarray]:
+        """Reads the weights that `--init_from` names, under the names of this model.
+
+        Args:
+          init_from: as for `adopt`.
+          target: the model's variables, abstract, for a task that adapts shapes.
+
+        Returns:
+          Flat names, the keys of the variables joined by "/", to arrays.
+
+        Raises:
+          ConfigError: nothing is there, or it cannot be used.
+        """
+        del target
+        return weights.load(weights.find(init_from))
+
+    def inference(self, variables: Variables) -> Callable[[jax.Array], Any]:
+        """Returns the function that `--mode=export` writes: images -> outputs.
+
+        Its input is as `batch_spec` has it.
+
+        Raises:
+          ConfigError: this task has none.
+        """
+        del variables
+        raise ConfigError(f"{type(self).__name__} has no function to export")
 
     @abc.abstractmethod
     def source(self, split: str, data_dir: str | None) -> Source:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+
+import jax
+import jax.numpy as jnp
 import ml_collections
+import numpy as np
+from absl import logging
 
 from common import classification
-from maxvit import models
+from common.checkpoint import matching
+from common.size import height_width
+from common.task import Variables
+from maxvit import bias_tables, inference, models
+from maxvit.convert import expectations, files, sizes
 
 
 class Classification(classification.Classification):
@@ -29,3 +39,97 @@ class Classification(classification.Classification):
             dtype=self.config.dtype,
             **fields,
         )
+
+    def inference(self, variables: Variables) -> Callable[[jax.Array], jax.Array]:
+        """uint8 images `[B, H, W, 3]` -> logits `[B, K]`, batch norms folded."""
+        model = self.build_model(self.num_classes)
+        model, folded = inference.fold(model, variables)
+
+        def logits(images: jax.Array) -> jax.Array:
+            return jnp.asarray(model.apply(folded, self._normalize(images)))
+
+        return logits
+
+    def adopt(
+        self, init_from: str, given: Collection[str], training: bool = False
+    ) -> None:
+        """Sets the preprocessing to what published weights expect.
+
+        Training on images of another size than theirs keeps the config's: its recipe
+        says what images of that size look like.
+
+        Args:
+          init_from: see `maxvit.convert.files.load`.
+          given: fields set on the command line, which stay.
+          training: whether training begins with the weights.
+
+        Raises:
+          ConfigError: the weights are of another variant than `config.model`, or
+            expect what is not possible here.
+          DataError: there are no such weights.
+        """
+        preprocess = self.config.preprocess
+        skip = [field for field in preprocess if f"preprocess.{field}" in given]
+        expected = expectations.find(init_from, skip)
+        if expected is None:
+            logging.info(
+                "nothing says what images %s expects: preprocess is %s",
+                init_from,
+                ", ".join(f"{k} {v}" for k, v in preprocess.items()),
+            )
+            return
+        if expected.variant in models.VARIANTS:
+            theirs = sizes.of_variant(expected.variant)
+            model = self.build_model(1)
+            ours = sizes.Sizes(model.stem_width, model.depths, model.channels)
+            sizes.check(init_from, theirs, ours)
+        size = height_width(self.config.data.image_size)
+        side = expected.resolution
+        if training and side is not None and size != (side, side):
+            logging.info(
+                "%s saw images of %d pixels; preprocess stays this config's for %d x "
+                "%d: %s",
+                init_from,
+                side,
+                *size,
+                ", ".join(f"{k} {v}" for k, v in preprocess.items()),
+            )
+            return
+        for field, value in expected.preprocess.items():
+            if preprocess[field] != value:
+                logging.info(
+                    "preprocess.%s: %s -> %s, as %s expects",
+                    field,
+                    preprocess[field],
+                    value,
+                    init_from,
+                )
+                preprocess[field] = value
+
+    def read_weights(self, init_from: str, target: Variables) -> dict[str, np.ndarray]:
+        """Reads weights of ours, of timm or of the official code.
+
+        Tables of relative positions are resized to the model's windows.
+
+        Args:
+          init_from: see `maxvit.convert.files.load`.
+          target: the model's variables, abstract.
+
+        Returns:
+          Flat names of ours to arrays.
+
+        Raises:
+          ConfigError: they cannot be converted, or are of another variant.
+          DataError: there are no such weights.
+        """
+        wanted = dict(matching.leaves(target))
+        loaded = files.load(init_from)
+        found, ours = (
+            sizes.of_shapes({name: tuple(leaf.shape) for name, leaf in arrays.items()})
+            for arrays in (loaded, wanted)
+        )
+        sizes.check(init_from, found, ours)
+        fitted, resized = bias_tables.fit(loaded, wanted)
+        if resized:
+            logging.info("%s: %s", init_from, resized)
+        return fitted

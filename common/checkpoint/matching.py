@@ -16,7 +16,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Report:
-    """What `match` found; every field maps a name to "dtype[shape]" text."""
+    """What `match` found; every field maps a name to text on file and model."""
 
     missing: dict[str, str] = field(default_factory=dict)
     """In the target but not in the file."""
@@ -26,23 +26,43 @@ class Report:
     """In both, with another shape or another kind of number."""
     reshaped: dict[str, str] = field(default_factory=dict)
     """Reshaped, as `allow_reshape` permits."""
-    kept: dict[str, str] = field(default_factory=dict)
-    """Missing or mismatched and left as in the target, as `ignore` permits."""
+    replaced: dict[str, str] = field(default_factory=dict)
+    """Left as in the target, as `reinitialize` asks."""
+    dropped: dict[str, str] = field(default_factory=dict)
+    """In the file but not in the target, and of no interest as `reinitialize` says."""
 
-    def raise_if_any(self) -> None:
-        """Raises ConfigError when the file and the target do not fit together."""
+    def raise_if_any(self, hint: str = "") -> None:
+        """Raises ConfigError when the file and the target do not fit together.
+
+        Args:
+          hint: what to do about it, appended to the message.
+        """
         if self.missing or self.unused or self.mismatched:
-            raise ConfigError(f"the weights do not fit the model: {self}")
+            raise ConfigError(f"the weights do not fit the model: {self}{hint}")
+
+    def misfit(self) -> str:
+        """Returns the one layer, or group of them, whose shapes differ, else ""."""
+        if self.missing or self.unused or not self.mismatched:
+            return ""
+        paths = [name.split("/")[:-1] for name in self.mismatched]
+        common = [
+            parts[0]
+            for parts in zip(*paths, strict=False)
+            if all(part == parts[0] for part in parts)
+        ]
+        # A whole collection is another model, not a part to replace.
+        return "/".join(common) if len(common) > 1 else ""
+
+    def lines(self) -> Iterator[str]:
+        """Yields one line for each name, of each kind the first few."""
+        for kind, entries in vars(self).items():
+            shown = list(entries.items())[:_SHOWN]
+            yield from (f"{kind} {name}: {text}" for name, text in shown)
+            if len(entries) > _SHOWN:
+                yield f"and {len(entries) - _SHOWN} more {kind}"
 
     def __str__(self) -> str:
-        parts = []
-        for kind, entries in vars(self).items():
-            if entries:
-                shown = [f"{name} {text}" for name, text in entries.items()][:_SHOWN]
-                if len(entries) > _SHOWN:
-                    shown.append(f"and {len(entries) - _SHOWN} more")
-                parts.append(f"{len(entries)} {kind}: {', '.join(shown)}")
-        return "; ".join(parts) or "every name and shape fits"
+        return "; ".join(self.lines()) or "every name and shape fits"
 
 
 def match(
@@ -50,7 +70,7 @@ def match(
     loaded: Mapping[str, np.ndarray],
     *,
     allow_reshape: Sequence[str] = (),
-    ignore: Sequence[str] = (),
+    reinitialize: Sequence[str] = (),
 ) -> tuple[dict[str, Any], Report]:
     """Puts loaded arrays into the structure of a model's variables.
 
@@ -59,9 +79,9 @@ def match(
       loaded: Flat names to arrays, as `load` returns them.
       allow_reshape: Regular expressions, searched in target names, of arrays that
           may be reshaped when they have as many elements.
-      ignore: Regular expressions, searched in target names, that may be missing or
-          have another shape, such as a new classifier; these leaves stay as given
-          in `target`, abstract ones included.
+      reinitialize: Regular expressions, searched in names, of what is not taken from
+          the file, whether it fits or not, such as a classifier; these leaves stay
+          as given in `target`, abstract ones included.
 
     Returns:
       Variables with the structure and dtypes of `target` and NumPy leaves from
@@ -73,28 +93,56 @@ def match(
     """
     names = dict(leaves(target))
     may_reshape = _matcher("allow_reshape", allow_reshape, names)
-    may_differ = _matcher("ignore", ignore, names)
+    anew = _matcher("reinitialize", reinitialize, names)
     report = Report()
-    report.unused.update(
-        (name, _describe(array)) for name, array in loaded.items() if name not in names
-    )
+    for name, array in loaded.items():
+        if name not in names:
+            group = report.dropped if anew(name) else report.unused
+            group[name] = f"file {_describe(array)}"
     filled = {}
     for name, leaf in names.items():
         array = loaded.get(name)
+        both = f"file {_describe(array)}, model {_describe(leaf)}"
         fits = array is not None and _same_kind(array.dtype, leaf.dtype)
-        if array is None:
-            (report.kept if may_differ(name) else report.missing)[name] = _describe(
-                leaf
-            )
+        if anew(name):
+            report.replaced[name] = both
+        elif array is None:
+            report.missing[name] = f"model {_describe(leaf)}"
         elif fits and array.shape == tuple(leaf.shape):
             filled[name] = array.astype(leaf.dtype, copy=False)
         elif fits and array.size == math.prod(leaf.shape) and may_reshape(name):
             filled[name] = array.reshape(leaf.shape).astype(leaf.dtype, copy=False)
-            report.reshaped[name] = f"{_describe(array)} to {_describe(leaf)}"
+            report.reshaped[name] = both
         else:
-            group = report.kept if may_differ(name) else report.mismatched
-            group[name] = f"{_describe(leaf)}, the file has {_describe(array)}"
-    return _rebuild(target, filled), report
+            report.mismatched[name] = both
+    return fill(target, filled), report
+
+
+def check_finite(where: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Refuses weights that would make every output NaN.
+
+    Raises:
+      ConfigError: `where` and the first array with a value that is not finite.
+    """
+    for name, array in arrays.items():
+        if is_float(array.dtype) and not np.isfinite(array).all():
+            count = int(array.size - np.isfinite(array).sum())
+            raise ConfigError(
+                f"{where}: {name} {_describe(array)} has values that are not finite "
+                f"({count} of {array.size})"
+            )
+
+
+def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns nested dicts of flat names: undoes `leaves`."""
+    tree: dict[str, Any] = {}
+    for name, leaf in flat.items():
+        *parents, last = name.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = leaf
+    return tree
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -112,13 +160,14 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield prefix + key, value
 
 
-def _rebuild(
-    tree: Mapping[str, Any], filled: Mapping[str, Any], prefix: str = ""
+def fill(
+    tree: Mapping[str, Any], arrays: Mapping[str, Any], prefix: str = ""
 ) -> dict[str, Any]:
+    """Returns a tree with the leaves replaced that flat names have arrays for."""
     return {
-        key: _rebuild(value, filled, f"{prefix}{key}/")
+        key: fill(value, arrays, f"{prefix}{key}/")
         if isinstance(value, Mapping)
-        else filled.get(prefix + key, value)
+        else arrays.get(prefix + key, value)
         for key, value in tree.items()
     }
 
@@ -143,17 +192,24 @@ def _matcher(
     return lambda name: any(expression.search(name) for expression in compiled)
 
 
+def is_float(dtype: np.dtype) -> bool:
+    """Whether numbers are of floating point."""
+    # bfloat16 comes from an extension, so NumPy does not call it a float.
+    return np.dtype(dtype).kind in "fV"
+
+
 def _same_kind(a: np.dtype, b: np.dtype) -> bool:
     """Whether casting keeps the meaning: a float never becomes an index."""
 
     def kind(dtype: np.dtype) -> str:
         if dtype.kind in "iu":
             return "integer"
-        # bfloat16 comes from an extension, so NumPy does not call it a float.
-        return "float" if dtype.kind in "fV" else dtype.kind
+        return "float" if is_float(dtype) else dtype.kind
 
     return kind(np.dtype(a)) == kind(np.dtype(b))
 
 
 def _describe(leaf: Any) -> str:
-    return f"{np.dtype(leaf.dtype).name}{list(leaf.shape)}"
+    if leaf is None:
+        return "nothing"
+    return f"{np.dtype(leaf.dtype).name}[{','.join(map(str, leaf.shape))}]"

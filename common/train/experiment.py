@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import jax
@@ -15,7 +15,7 @@ import optax
 from absl import logging
 
 from common import evaluation
-from common.checkpoint import matching, weights
+from common.checkpoint import matching
 from common.data import pipeline, prefetch
 from common.errors import DataError
 from common.parallel import mesh as meshes
@@ -101,11 +101,17 @@ class Experiment:
         """The optimiser, without learning rate."""
         return optim.make(self.config.optimizer, self.abstract_variables["params"])
 
-    def _create(self) -> TrainState:
+    def _blank_batch(self) -> PyTree:
         spec = self.task.batch_spec(self.config.batch_size)
-        batch = jax.tree.map(lambda s: jax.numpy.zeros(s.shape, s.dtype), spec)
+        return jax.tree.map(lambda s: jax.numpy.zeros(s.shape, s.dtype), spec)
+
+    def _create(self) -> TrainState:
         return states.create(
-            self.task, self.tx, batch, self.config.seed, self.config.ema_decay > 0
+            self.task,
+            self.tx,
+            self._blank_batch(),
+            self.config.seed,
+            self.config.ema_decay > 0,
         )
 
     @functools.cached_property
@@ -125,37 +131,65 @@ class Experiment:
         return jax.tree.map(lambda s: s.sharding, self.abstract_state)
 
     def init_state(self, init_from: str | None = None) -> TrainState:
-        """Returns the state before step 0, from random or from given weights."""
+        """Returns the state before step 0, from random or from given weights.
+
+        What `config.reinitialize` matches starts from random values in any case.
+        """
         if init_from is None:
             return jax.jit(self._create, out_shardings=self.state_shardings)()
-        initial = None
-        if self.config.reinitialize:
-            initial = self.init_state().variables()
-        variables = self.load_variables(init_from, initial)
+        variables, report = self._read(init_from, self.config.reinitialize)
+        layer = report.misfit()
+        hint = f"; to start it anew: --config.reinitialize=\"('^{layer}/',)\""
+        report.raise_if_any(hint if layer else "")
+        variables = matching.fill(variables, self._draw(report.replaced))
         create = functools.partial(
             states.from_variables, tx=self.tx, ema=self.config.ema_decay > 0
         )
-        return jax.jit(create, out_shardings=self.state_shardings)(variables)
+        whole = self._replicate(variables)
+        return jax.jit(create, out_shardings=self.state_shardings)(whole)
 
-    def load_variables(self, path: str, initial: Variables | None = None) -> Variables:
-        """Reads release weights, each name and shape checked against the model.
+    def load_variables(self, init_from: str) -> Variables:
+        """Reads weights to use as they are, each name and shape checked.
 
         Args:
-          path: `.safetensors` or `.npz` file, or the directory of a finished run.
-          initial: values for what `config.reinitialize` allows to be missing.
+          init_from: what the task reads: `.safetensors` or `.npz` file, the directory
+            of a finished run, or a name it knows.
 
         Raises:
-          ConfigError: no such file, or its names and shapes are not the model's.
+          ConfigError: no such file, values that are not finite, or names and shapes
+            that are not the model's.
         """
-        file = weights.find(path)
-        ignore = self.config.reinitialize if initial is not None else ()
-        variables, report = matching.match(
-            self.abstract_variables if initial is None else initial,
-            weights.load(file),
-            ignore=ignore,
-        )
+        variables, report = self._read(init_from)
         report.raise_if_any()
-        logging.info("loaded %s: %s", file, report)
+        return self._replicate(variables)
+
+    def _read(
+        self, init_from: str, reinitialize: Sequence[str] = ()
+    ) -> tuple[Variables, matching.Report]:
+        """Reads weights on the host; what starts anew is still abstract."""
+        arrays = self.task.read_weights(init_from, self.abstract_variables)
+        matching.check_finite(init_from, arrays)
+        variables, report = matching.match(
+            self.abstract_variables, arrays, reinitialize=reinitialize
+        )
+        logging.info("loaded %s: %d arrays", init_from, len(arrays))
+        for line in report.lines():
+            logging.info("%s", line)
+        return variables, report
+
+    def _draw(self, names: Collection[str]) -> dict[str, jax.Array]:
+        """Returns the random initial values of some variables alone."""
+
+        def draw() -> dict[str, jax.Array]:
+            key = jax.random.key(self.config.seed)
+            variables = dict(matching.leaves(self.task.init(key, self._blank_batch())))
+            return {name: variables[name] for name in names}
+
+        # Compiling leaves out the rest of the model, which takes long to draw.
+        return jax.jit(draw, out_shardings=sharding.replicated(self.mesh))()
+
+    def _replicate(self, variables: Variables) -> Variables:
+        """Puts variables on every device."""
         place = jax.jit(lambda x: x, out_shardings=sharding.replicated(self.mesh))
         return place(variables)
 

@@ -1,12 +1,13 @@
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 import pytest
 from flax import traverse_util
 
 from common.errors import ConfigError
 from maxvit import models
-from maxvit.convert import from_timm
+from maxvit.convert import from_timm, to_timm
 from tests.maxvit import timm_hash
 from tests.maxvit.timm_hash import GOLDEN
 
@@ -30,15 +31,7 @@ def run():
 
 @pytest.fixture
 def small():
-    """A state dict of two narrow blocks, in two stages."""
-    names = timm_hash.tiny_shapes()
-    keep = ("stem.", "head.", "stages.0.blocks.0.", "stages.1.blocks.0.")
-    narrow = {64: 8, 128: 16, 192: 24, 256: 32, 384: 48, 512: 64, 1024: 64, 32: 4}
-    return {
-        name: timm_hash.tensor(name, [narrow.get(side, side) for side in shape])
-        for name, shape in names.items()
-        if name.startswith(keep)
-    }
+    return timm_hash.narrow_state_dict()
 
 
 def test_the_hash_is_the_specified_one(state_dict):
@@ -120,6 +113,50 @@ def test_every_tensor_is_used_and_every_variable_filled(state_dict):
     )
 
 
+def check_round_trip(state_dict):
+    back = to_timm(from_timm(state_dict))
+    assert back.keys() == state_dict.keys()
+    for name, array in back.items():
+        if name.endswith("num_batches_tracked"):
+            assert (array.dtype, array.shape, array) == (np.int64, (), 0)
+        else:
+            assert array.dtype == np.float32
+            assert array.flags.c_contiguous
+            np.testing.assert_array_equal(array, state_dict[name], name, strict=True)
+
+
+def test_there_and_back_is_bit_exact(state_dict, small):
+    check_round_trip(state_dict)
+    check_round_trip(small)
+
+
+def test_half_precision_is_read_exactly(small):
+    half = {name: array.astype(ml_dtypes.bfloat16) for name, array in small.items()}
+    back = to_timm(from_timm(half))
+    name = "head.fc.weight"
+    np.testing.assert_array_equal(back[name], half[name].astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"params/head/logits/bias": None}, r"1 missing \(params/head/logits/bias\)"),
+        ({"params/neck/bias": np.ones(3)}, r"1 unknown \(params/neck/bias\)"),
+        (
+            {"params/stage1/block0/mbconv/se/expand/bias": None},
+            r"our side of a timm maxvit_\*_tf_\* model: 1 missing",
+        ),
+        ({"params/head/logits/bias": np.ones((2, 2))}, r"has shape \(2, 2\)"),
+        ({"batch_stats/stem/norm1/var": np.full(8, np.inf)}, "8 of 8"),
+    ],
+)
+def test_what_is_no_plain_maxvit_is_not_exported(small, change, message):
+    flat = traverse_util.flatten_dict(from_timm(small), sep="/") | change
+    flat = {name: array for name, array in flat.items() if array is not None}
+    with pytest.raises(ConfigError, match=message):
+        to_timm(traverse_util.unflatten_dict(flat, sep="/"))
+
+
 def test_depths_are_read_from_the_names(small):
     params = traverse_util.flatten_dict(from_timm(small)["params"], sep="/")
     blocks = {name.rsplit("/mbconv")[0] for name in params if "/mbconv/" in name}
@@ -184,9 +221,16 @@ def test_a_wrong_layout_is_named(small, name, shape):
         from_timm(small)
 
 
-def test_broken_values_are_refused(small):
-    small["head.fc.bias"][3] = np.nan
-    with pytest.raises(ConfigError, match=r"head.fc.bias .* not finite"):
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_broken_values_are_refused(small, value):
+    small["head.fc.bias"][3] = value
+    with pytest.raises(ConfigError, match=r"head.fc.bias .* not finite \(1 of"):
+        from_timm(small)
+
+
+def test_numbers_of_another_kind_are_refused(small):
+    small["head.fc.bias"] = small["head.fc.bias"].astype(np.int32)
+    with pytest.raises(ConfigError, match=r"head.fc.bias holds int32"):
         from_timm(small)
 
 

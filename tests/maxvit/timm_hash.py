@@ -60,3 +60,14 @@ def tiny_shapes():
 def tiny_state_dict():
     """Returns all of that model's tensors."""
     return {name: tensor(name, shape) for name, shape in tiny_shapes().items()}
+
+
+def narrow_state_dict():
+    """Returns a model of the same names with one narrow block in each of two stages."""
+    keep = ("stem.", "head.", "stages.0.blocks.0.", "stages.1.blocks.0.")
+    narrow = {64: 8, 128: 16, 192: 24, 256: 32, 384: 48, 512: 64, 1024: 64, 32: 4}
+    return {
+        name: tensor(name, [narrow.get(side, side) for side in shape])
+        for name, shape in tiny_shapes().items()
+        if name.startswith(keep)
+    }

@@ -47,36 +47,77 @@ def test_match_reports_both_ways():
     loaded["params/head/kernel"] = np.ones((3, 5), np.float32)
     target = _target()
     variables, report = matching.match(target, loaded)
-    assert report.missing == {"params/body/bias": "bfloat16[3]"}
-    assert report.unused == {"params/extra": "float64[3]"}
+    assert report.missing == {"params/body/bias": "model bfloat16[3]"}
+    assert report.unused == {"params/extra": "file float64[3]"}
     assert report.mismatched == {
-        "params/head/kernel": "float32[3, 10], the file has float32[3, 5]"
+        "params/head/kernel": "file float32[3,5], model float32[3,10]"
     }
     assert variables["params"]["head"]["kernel"] is target["params"]["head"]["kernel"]
     with pytest.raises(ConfigError) as caught:
-        report.raise_if_any()
-    for part in ("1 missing: params/body/bias", "1 unused", "1 mismatched", "[3, 5]"):
+        report.raise_if_any("; do this")
+    for part in (
+        "missing params/body/bias: model bfloat16[3];",
+        "unused params/extra: file float64[3];",
+        "mismatched params/head/kernel: file float32[3,5], model float32[3,10]; do thi",
+    ):
         assert part in str(caught.value)
 
 
 def test_report_lists_five_names_and_the_count():
     target = {"params": {f"w{i}": np.ones(2) for i in range(9)}}
     _, report = matching.match(target, {})
-    assert "9 missing: params/w0 float64[2]" in str(report)
+    assert "missing params/w0: model float64[2]" in str(report)
     assert "params/w4" in str(report)
     assert "params/w5" not in str(report)
-    assert "and 4 more" in str(report)
+    assert str(report).endswith("and 4 more missing")
 
 
-def test_ignore_keeps_the_leaf_and_says_so():
-    loaded = _loaded() | {"params/head/kernel": np.ones((3, 5), np.float32)}
+def test_what_starts_anew_is_never_taken_from_the_file():
+    loaded = _loaded() | {"params/head/gain": np.ones(3, np.float32)}
     del loaded["params/body/bias"]
     target = _target()
-    variables, report = matching.match(target, loaded, ignore=["head/", "bias$"])
-    report.raise_if_any()
-    assert set(report.kept) == {"params/head/kernel", "params/body/bias"}
-    assert "2 kept" in str(report)
-    assert variables["params"]["head"] == target["params"]["head"]
+    for head in (np.ones((3, 5), np.float32), np.ones((3, 10), np.float32)):
+        loaded["params/head/kernel"] = head
+        variables, report = matching.match(
+            target, loaded, reinitialize=["head/", "bias$"]
+        )
+        report.raise_if_any()
+        assert variables["params"]["head"] == target["params"]["head"]
+        assert set(report.lines()) == {
+            f"replaced params/head/kernel: file float32[3,{head.shape[1]}], "
+            "model float32[3,10]",
+            "replaced params/body/bias: file nothing, model bfloat16[3]",
+            "dropped params/head/gain: file float32[3]",
+        }
+
+
+def test_misfit_names_the_part_that_differs():
+    def misfit(**shapes):
+        loaded = _loaded()
+        for name, shape in shapes.items():
+            loaded[f"params/{name.replace('__', '/')}"] = np.ones(shape, np.float32)
+        return matching.match(_target(), loaded)[1].misfit()
+
+    assert misfit() == ""
+    assert misfit(head__kernel=(3, 5)) == "params/head"
+    assert misfit(body__kernel=(3, 5), body__bias=(5,)) == "params/body"
+    # Another model, not another part.
+    assert misfit(body__kernel=(3, 5), head__kernel=(3, 5)) == ""
+    assert misfit(head__kernel=(3, 5), neck=(2,)) == ""
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16])
+def test_values_that_are_not_finite_are_named(value, dtype):
+    arrays = {"a": np.ones(2, dtype), "b": np.array([[1, value, 3]], dtype)}
+    with pytest.raises(ConfigError, match=r"w\.npz: b .*\[1,3\] .*\(1 of 3\)"):
+        matching.check_finite("w.npz", arrays)
+    matching.check_finite("w.npz", {"a": arrays["a"], "n": np.arange(3)})
+
+
+def test_nest_undoes_leaves():
+    tree = {"params": {"a": {"b": 1}, "c": 2}, "d": 3}
+    assert matching.nest(dict(matching.leaves(tree))) == tree
 
 
 def test_reshape_only_where_allowed_and_only_same_size():
@@ -100,6 +141,6 @@ def test_numbers_of_another_kind_do_not_match():
 
 def test_unused_or_invalid_pattern_is_an_error():
     with pytest.raises(ConfigError, match="'haed' fits no name; closest: head"):
-        matching.match(_target(), _loaded(), ignore=["haed"])
+        matching.match(_target(), _loaded(), reinitialize=["haed"])
     with pytest.raises(ConfigError, match="invalid"):
-        matching.match(_target(), _loaded(), ignore=["("])
+        matching.match(_target(), _loaded(), reinitialize=["("])

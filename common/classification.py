@@ -7,8 +7,9 @@ RandAugment, mixup, label smoothing) comes from the config.
 from __future__ import annotations
 
 import abc
+import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,14 @@ from common.size import height_width
 from common.task import Batch, LossOutput, Monitor, Task, Variables
 
 _CROPS = ("random_resized", "none")
+_LOSSES = ("softmax", "sigmoid")
 
 
 def default_config() -> ml_collections.ConfigDict:
     """Returns the shared defaults with the fields of classification."""
     config = configs.default()
     config.loss = ml_collections.ConfigDict()
+    config.loss.name = "softmax"  # over the classes; sigmoid: each class by itself
     config.loss.label_smoothing = 0.0
     config.preprocess = ml_collections.ConfigDict()
     config.preprocess.normalization = "imagenet"  # a key of normalization.STYLES
@@ -51,7 +54,7 @@ def default_config() -> ml_collections.ConfigDict:
 
 
 class Classification(Task):
-    """Softmax classification of images into the classes of a source."""
+    """Classification of images into the classes of a source."""
 
     monitor = Monitor("top1", "max")
 
@@ -69,18 +72,13 @@ class Classification(Task):
                     raise ConfigError(
                         configs.unknown(f"config.{section} key", key, defaults[section])
                     )
-        if config.augment.crop not in _CROPS:
-            raise ConfigError(
-                configs.unknown("config.augment.crop", config.augment.crop, _CROPS)
-            )
-        if config.preprocess.normalization not in STYLES:
-            raise ConfigError(
-                configs.unknown(
-                    "config.preprocess.normalization",
-                    config.preprocess.normalization,
-                    STYLES,
-                )
-            )
+        for name, value, choices in (
+            ("augment.crop", config.augment.crop, _CROPS),
+            ("loss.name", config.loss.name, _LOSSES),
+            ("preprocess.normalization", config.preprocess.normalization, STYLES),
+        ):
+            if value not in choices:
+                raise ConfigError(configs.unknown(f"config.{name}", value, choices))
         if not 0 <= config.loss.label_smoothing < 1:
             raise ConfigError(
                 f"config.loss.label_smoothing={config.loss.label_smoothing} must be in "
@@ -114,6 +112,11 @@ class Classification(Task):
         source = sources.open_source(data, split, data_dir)
         found = len(source.class_names)
         if data.num_classes is None:
+            if not found:
+                raise ConfigError(
+                    f"the {split} data does not name its classes: set "
+                    "config.data.num_classes"
+                )
             data.num_classes = found
         if found > data.num_classes:
             raise ConfigError(
@@ -164,10 +167,10 @@ class Classification(Task):
     def loss(self, variables: Variables, batch: Batch, key: jax.Array) -> LossOutput:
         """Cross entropy with label smoothing and, when switched on, mixed examples."""
         mix_key, dropout_key = jax.random.split(key)
-        smoothing, augment = self.config.loss.label_smoothing, self.config.augment
+        loss, augment = self.config.loss, self.config.augment
         images = self._normalize(batch["image"])
         targets = jax.nn.one_hot(batch["label"], self.num_classes)
-        targets = optax.smooth_labels(targets, smoothing)
+        targets = smooth_labels(targets, loss.label_smoothing, loss.name)
         if augment.mixup_alpha or augment.cutmix_alpha:
             images, targets = mixup.mix(
                 mix_key, images, targets, augment.mixup_alpha, augment.cutmix_alpha
@@ -180,7 +183,7 @@ class Classification(Task):
             rngs={"dropout": dropout_key},
         )
         return LossOutput(
-            loss=optax.softmax_cross_entropy(logits, targets),
+            loss=cross_entropy(logits, targets, loss.name),
             model_state=model_state,
             metrics={"top1": jnp.argmax(logits, -1) == jnp.argmax(targets, -1)},
         )
@@ -190,14 +193,19 @@ class Classification(Task):
         logits = self._logits(variables, batch["image"])
         labels = batch["label"]
         of_label = jnp.take_along_axis(logits, labels[:, None], axis=-1)
+        targets = jax.nn.one_hot(labels, self.num_classes)
         return {
-            "loss": optax.softmax_cross_entropy_with_integer_labels(logits, labels),
+            "loss": cross_entropy(logits, targets, self.config.loss.name),
             "label": labels,
             "prediction": jnp.argmax(logits, -1).astype(jnp.int32),
-            "confidence": jnp.max(jax.nn.softmax(logits), -1),
+            "confidence": jnp.max(probabilities(logits, self.config.loss.name), -1),
             # Ties count against the model, so constant logits score nothing.
             "rank": jnp.sum(logits >= of_label, -1).astype(jnp.int32) - 1,
         }
+
+    def inference(self, variables: Variables) -> Callable[[jax.Array], jax.Array]:
+        """uint8 images `[B, H, W, 3]` -> logits `[B, K]`."""
+        return functools.partial(self._logits, variables)
 
     def summarize(self, outputs: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Mean loss and top-k accuracies as fractions."""
@@ -225,11 +233,12 @@ class Classification(Task):
     ) -> list[str]:
         """One line per image: the most likely classes with their probabilities."""
         names = class_names(workdir, self.num_classes)
-        probabilities = jax.jit(lambda v, x: jax.nn.softmax(self._logits(v, x)))
+        kind = self.config.loss.name
+        run = jax.jit(lambda v, x: probabilities(self._logits(v, x), kind))
         lines = []
         # Read all first: a broken file should not appear after minutes of work.
         for path, image in zip(paths, [self._read(p) for p in paths], strict=True):
-            row = np.asarray(probabilities(variables, image[None]))[0]
+            row = np.asarray(run(variables, image[None]))[0]
             best = np.argsort(-row, kind="stable")[:5]
             shown = ", ".join(f"{names[k]} {100 * row[k]:.1f} %" for k in best)
             lines.append(f"{path}: {shown}")
@@ -258,6 +267,38 @@ class Classification(Task):
     def _logits(self, variables: Variables, images: jax.Array) -> jax.Array:
         logits = self.model.apply(variables, self._normalize(images), train=False)
         return jnp.asarray(logits)
+
+
+def cross_entropy(logits: jax.Array, targets: jax.Array, kind: str) -> jax.Array:
+    """Returns the loss of each example, `[B]`, of `[B, K]` logits and targets.
+
+    Args:
+      logits: any real numbers.
+      targets: in [0, 1]; for softmax they sum to 1.
+      kind: "softmax", or "sigmoid": one binary cross entropy per class, summed over
+        the classes. Papers that use it seldom name the reduction; the sum is our
+        choice, since a mean would shrink the loss with the number of classes.
+    """
+    if kind == "softmax":
+        return optax.softmax_cross_entropy(logits, targets)
+    return jnp.sum(optax.sigmoid_binary_cross_entropy(logits, targets), -1)
+
+
+def smooth_labels(targets: jax.Array, amount: float, kind: str) -> jax.Array:
+    """Moves targets `[B, K]` by the share `amount` towards knowing nothing.
+
+    That is 1/K for softmax. For sigmoid it is 1/2, as in TensorFlow's losses: our
+    choice, since MaxViT's paper (2204.01697) does not say what its 1e-4 moves towards;
+    towards 1/K, of 21,843 classes, it would be next to nothing.
+    """
+    if kind == "softmax":
+        return optax.smooth_labels(targets, amount)
+    return (1 - amount) * targets + amount / 2
+
+
+def probabilities(logits: jax.Array, kind: str) -> jax.Array:
+    """Returns `[B, K]` probabilities; those of sigmoids need not sum to 1."""
+    return jax.nn.softmax(logits) if kind == "softmax" else jax.nn.sigmoid(logits)
 
 
 def class_names(workdir: Path, num_classes: int) -> list[str]:

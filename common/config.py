@@ -23,6 +23,7 @@ from ml_collections import config_dict
 
 from common import atomic
 from common.errors import ConfigError
+from common.size import height_width
 
 
 def default() -> ml_collections.ConfigDict:
@@ -87,13 +88,14 @@ def default() -> ml_collections.ConfigDict:
     config.data.eval_split = "validation"
     config.data.split_seed = 0
     config.data.num_classes = config_dict.placeholder(int)  # None: as in the data
-    config.data.image_size = 224
+    # One side or (height, width), in files as in flags; `object` takes both.
+    config.data.image_size = config_dict.FieldReference(224, field_type=object)
     config.data.num_workers = 0  # processes; 0: threads of this one
     config.data.max_bad_examples = 100
 
     config.augment = ml_collections.ConfigDict()
     config.model = ml_collections.ConfigDict()
-    config.reinitialize = ()  # regexes of variables --init_from may lack or misfit
+    config.reinitialize = ()  # regexes of what starts anew with --init_from
     return config
 
 
@@ -229,6 +231,7 @@ def validate(config: ml_collections.ConfigDict, tasks: Iterable[str]) -> None:
             value = leaves[name]
             if value is not None and not (math.isfinite(value) and holds(value)):
                 raise ConfigError(f"config.{name}={value} must be {allowed}")
+    height_width(config.data.image_size, "config.data.image_size")
     if not 0 <= config.seed < 2**32:
         raise ConfigError(f"config.seed={config.seed} must be in [0, 2**32)")
     for name, choices in _CHOICES.items():
@@ -320,7 +323,10 @@ def changes(
     old: ml_collections.ConfigDict, new: ml_collections.ConfigDict
 ) -> list[str]:
     """Returns lines `key: old -> new` for every leaf that differs."""
-    before, after = flat(old), flat(new)
+    before, after = (
+        {key: _tuples(value) for key, value in flat(config).items()}
+        for config in (old, new)
+    )
     missing = object()
     return [
         f"{key}: {before.get(key)!r} -> {after.get(key)!r}"

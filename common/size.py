@@ -9,8 +9,12 @@ from common.errors import ConfigError
 Size = int | Sequence[int]
 
 
-def height_width(size: Size) -> tuple[int, int]:
+def height_width(size: Size, name: str = "a size") -> tuple[int, int]:
     """Returns `(height, width)` of an image, a window or the like.
+
+    Args:
+      size: one side or both.
+      name: of what has this size, for the message.
 
     Raises:
       ConfigError: not one or two positive whole numbers.
@@ -19,9 +23,10 @@ def height_width(size: Size) -> tuple[int, int]:
     if (
         not isinstance(sides, list | tuple)
         or len(sides) != 2
-        or not all(isinstance(side, int) and side > 0 for side in sides)
+        # Not isinstance: True is an int, too.
+        or not all(type(side) is int and side > 0 for side in sides)
     ):
         raise ConfigError(
-            f"a size is a positive integer or (height, width), given {size!r}"
+            f"{name} is a positive integer or (height, width), given {size!r}"
         )
     return sides[0], sides[1]

@@ -14,10 +14,12 @@ def default_config() -> ml_collections.ConfigDict:
     config = classification.default_config()
     config.task = "classification"
     config.model.variant = "tiny"
+    config.model.block_layout = config_dict.placeholder(str)
     config.model.drop_path_rate = config_dict.placeholder(float)
     config.model.remat = "none"
-    config.model.window_size = config_dict.placeholder(int)
-    config.model.grid_size = config_dict.placeholder(int)
+    # Each one side or (height, width); `object` takes both.
+    config.model.window_size = config_dict.placeholder(object)
+    config.model.grid_size = config_dict.placeholder(object)
     config.model.stem_width = config_dict.placeholder(int)
     config.model.depths = config_dict.placeholder(tuple)
     config.model.channels = config_dict.placeholder(tuple)
@@ -31,3 +33,6 @@ def shrink_model(config: ml_collections.ConfigDict) -> None:
     config.model.variant = "testing"
     config.model.depths = (1, 1)
     config.model.channels = (8, 16)
+    if config.model.block_layout:
+        first_two = config.model.block_layout.split(",")[:2]
+        config.model.block_layout = ",".join(first_two)

@@ -1,14 +1,21 @@
 """Every config in configs/ builds, validates, and runs one step."""
 
 import importlib.util
+import itertools
+import math
 import pathlib
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
+from absl import flags
+from ml_collections import config_flags
 
 from common import config as configs
+from common.errors import ConfigError
 from common.train import loop
+from common.train.experiment import Experiment
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FILES = sorted(
@@ -18,9 +25,34 @@ FILES = sorted(
 )
 # Package -> its tasks, as its main.py names them.
 TASKS = {"maxvit": {"classification": "maxvit.tasks:Classification"}}
+SIZES = ("B", "L", "XL")
+TUNING = (*SIZES, "B,image_size=224", "XL,image_size=512")
+# The first is traced at full width.
 ARGUMENTS = {
     "configs/maxvit/imagenet1k.py": ("T", "S", "B", "L"),
+    "configs/maxvit/imagenet1k_finetune.py": ("T", "S", "B", "L,image_size=512"),
+    "configs/maxvit/imagenet21k.py": SIZES,
+    "configs/maxvit/imagenet21k_finetune.py": TUNING,
+    "configs/maxvit/jft.py": SIZES,
+    "configs/maxvit/jft_finetune.py": TUNING,
     "configs/maxvit/folder.py": ("T", "B,finetune", "T,image_size=384"),
+    "configs/maxvit/ablations.py": (
+        "no_grid_s1",
+        *(f"no_grid_s{s}" for s in (2, 3)),
+        *(f"block_for_grid_s{s}" for s in (1, 2, 3)),
+        *(f"no_mbconv_s{s}" for s in (1, 2, 3, 4)),
+        *("C-GA-BA", "BA-C-GA", "BA-GA-C", "GA-C-BA", "GA-BA-C"),
+        *(f"{row},variant={v}" for row in ("parallel", "swin_depths") for v in "TSBL"),
+    ),
+}
+# One file per package goes through the whole loop, with evaluation and report.
+WHOLE_RUN = ("configs/maxvit/digits.py",)
+# Compiling is nearly all of a smoke run's time, and its result is used once. A step
+# compiles in half the time, and a half of that without fusions.
+QUICK = {
+    "xla_backend_optimization_level": 0,
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_llvm_disable_expensive_passes": True,
 }
 
 
@@ -36,8 +68,20 @@ def task_of(path, config):
     return getattr(importlib.import_module(module), name)(config)
 
 
+def smoke(path):
+    _, config = load(path, "smoke")
+    config.data.source = "fake"
+    config.data.num_classes = config.data.num_classes or 10
+    config.total_steps = 1
+    configs.validate(config, TASKS[path.parts[1]])
+    return config
+
+
 def test_every_package_has_its_tasks_here():
     assert {path.parts[1] for path in FILES} == set(TASKS)
+    names = {str(path) for path in FILES}
+    assert names >= ARGUMENTS.keys() | set(WHOLE_RUN)
+    assert {pathlib.Path(path).parts[1] for path in WHOLE_RUN} == set(TASKS)
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)
@@ -55,27 +99,131 @@ def test_docstring_has_the_command_and_the_expectation(path):
     ids=str,
 )
 def test_full_size_config_validates_and_has_a_model(path, arg):
-    """Shapes only: the largest would not fit into this machine."""
+    """The model is described, not made: the largest would not fit this machine."""
     _, config = load(path, arg)
     configs.validate(config, TASKS[path.parts[1]])
     config.data.num_classes = config.data.num_classes or 10
+    task = task_of(path, config)
+    assert task.build_model(config.data.num_classes)
+    assert task.transforms("train")
+    assert task.transforms("eval")
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_full_size_config_has_a_loss(path):
+    """Shapes only, with one block per stage: tracing takes its time per block."""
+    _, config = load(path, ARGUMENTS.get(str(path), (None,))[0])
+    config.data.num_classes = config.data.num_classes or 10
+    if "depths" in config.model:
+        config.model.depths = (1,) * len(config.model.depths or (1, 1, 1, 1))
     task = task_of(path, config)
     spec = task.batch_spec(2)
     variables = jax.eval_shape(task.init, jax.random.key(0), spec)
     losses = jax.eval_shape(task.loss, variables, spec, jax.random.key(0)).loss
     assert losses.shape == (2,)
     assert losses.dtype == jnp.float32
-    assert task.transforms("train")
-    assert task.transforms("eval")
 
 
-@pytest.mark.parametrize("path", FILES, ids=str)
+def any_state(abstract):
+    """Values that a step can start from, without compiling an initialiser."""
+    rng = np.random.default_rng(0)
+
+    def fill(path, leaf):
+        names = [getattr(key, "key", getattr(key, "name", None)) for key in path]
+        if not {"params", "model_state"} & set(names):
+            return np.zeros(leaf.shape, leaf.dtype)
+        if names[-1] in ("scale", "var"):
+            return np.ones(leaf.shape, leaf.dtype)
+        return rng.normal(0, 0.02, leaf.shape).astype(leaf.dtype)
+
+    values = jax.tree_util.tree_map_with_path(fill, abstract)
+    return jax.device_put(values, jax.tree.map(lambda leaf: leaf.sharding, abstract))
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if str(path) not in WHOLE_RUN], ids=str
+)
+def test_smoke_takes_one_step(path):
+    config = smoke(path)
+    experiment = Experiment(task_of(path, config), config, devices=jax.devices()[:1])
+    experiment.check()
+    batches = experiment.train_iterator()
+    batch = next(batches)
+    batches.close()
+    step = experiment.lower_step(1).compile(compiler_options=QUICK)
+    before = any_state(experiment.abstract_state)
+    params = jax.device_get(before.params)
+    after, metrics = step(before, batch)
+    assert after.step == 1
+    classes = config.data.num_classes
+    # What a model that knows nothing loses: it has small random weights.
+    chance = {"softmax": math.log(classes), "sigmoid": classes * math.log(2)}
+    assert metrics["loss"] == pytest.approx(chance[config.loss.name], rel=0.3)
+    head = params["head"]["logits"]["kernel"], after.params["head"]["logits"]["kernel"]
+    assert config.schedule.peak == 0 or np.any(head[0] != head[1])
+
+
+@pytest.mark.parametrize("path", WHOLE_RUN)
 def test_smoke_run_takes_one_step(path, tmp_path):
-    _, config = load(path, "smoke")
-    config.data.source = "fake"
-    config.data.num_classes = config.data.num_classes or 10
-    config.total_steps = 1
-    configs.validate(config, TASKS[path.parts[1]])
+    path = pathlib.Path(path)
+    config = smoke(path)
     metrics = loop.train(task_of(path, config), config, tmp_path)
     assert metrics["step"] == 1
     assert 0 < metrics["loss"] < 100
+
+
+def parse(*words):
+    """Returns the config as a command line would make it."""
+    words = ["main", *words]
+    values = flags.FlagValues()
+    holder = config_flags.DEFINE_config_file(
+        "config", flag_values=values, lock_config=True, sys_argv=words
+    )
+    values(words)
+    return holder.value
+
+
+FOLDER = "--config=configs/maxvit/folder.py:T,image_size=384"
+
+
+def test_sizes_on_the_command_line(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert parse(FOLDER).data.image_size == 384
+    assert parse(FOLDER, "--config.data.image_size=512").data.image_size == 512
+    config = parse(
+        FOLDER,
+        "--config.data.image_size=(224,448)",
+        "--config.model.window_size=7,14",
+        "--config.model.grid_size=7",
+    )
+    configs.validate(config, TASKS["maxvit"])
+    task = task_of(pathlib.Path("configs/maxvit"), config)
+    assert task.batch_spec(2)["image"].shape == (2, 224, 448, 3)
+    model = task.build_model(10)
+    assert (model.window_size, model.grid_size) == ((7, 14), (7, 7))
+    config.model.window_size = config.model.grid_size = None
+    assert task.build_model(10).window_size == (7, 14)  # a 32nd of each side
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("data.image_size", "0"),
+        *itertools.product(
+            ("data.image_size", "model.window_size", "model.grid_size"),
+            ("abc", "-3", "(1,2,3)", "3.5", "True", "(7,0)"),
+        ),
+    ],
+)
+def test_wrong_sizes_on_the_command_line(field, text, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    config = parse(FOLDER, f"--config.{field}={text}")
+
+    def check():
+        configs.validate(config, TASKS["maxvit"])
+        task_of(pathlib.Path("configs/maxvit"), config)
+
+    with pytest.raises(ConfigError, match="is a positive integer or") as error:
+        check()
+    assert text.strip("()").replace(",", ", ") in str(error.value)
+    assert "\n" not in str(error.value)

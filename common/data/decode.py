@@ -141,8 +141,10 @@ def decode(image: bytes | str | np.ndarray) -> Image.Image:
     """Decodes one image completely.
 
     The camera's orientation tag is applied. Grey, palette, CMYK and 16-bit images
-    become 8-bit RGB (16-bit by rounding value / 257); transparency is composited on
-    white, as a viewer shows it. Of an animation the first frame is taken.
+    become 8-bit RGB; transparency is composited on white, as a viewer shows it. 16-bit
+    grey is scaled, rounding value / 257; of 16-bit colour Pillow keeps the high byte,
+    which is the same to one level. Of an animation the first frame is taken. Colour
+    profiles are not applied.
 
     Args:
       image: encoded bytes, a path, or a uint8 array `[H, W]` or `[H, W, 3]`.
@@ -151,19 +153,35 @@ def decode(image: bytes | str | np.ndarray) -> Image.Image:
       A loaded PIL image of mode RGB.
 
     Raises:
-      OSError, ValueError, SyntaxError: missing, truncated or corrupt file, or more
-        than `MAX_PIXELS`.
+      OSError, ValueError, SyntaxError: missing, truncated or corrupt file, no pixels,
+        or more than `MAX_PIXELS`.
       DataError: an array of another shape or type.
     """
     if isinstance(image, np.ndarray):
         return _from_array(image)
     file = io.BytesIO(image) if isinstance(image, bytes) else image
     with Image.open(file) as opened:
-        if opened.width * opened.height > MAX_PIXELS:
-            raise ValueError(f"{opened.width} x {opened.height} pixels are too many")
+        _check_size(opened.width, opened.height)
         opened.load()
-        ImageOps.exif_transpose(opened, in_place=True)  # no copy when upright
+        _turn_upright(opened)
         return _to_rgb(opened)
+
+
+def _check_size(width: int, height: int) -> None:
+    if not width * height:
+        raise ValueError(f"an image of {width} x {height} pixels is empty")
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"{width} x {height} pixels are too many")
+
+
+def _turn_upright(image: Image.Image) -> None:
+    """Applies the orientation tag in place; without a copy when upright."""
+    try:
+        ImageOps.exif_transpose(image, in_place=True)
+    # A camera's tags can be garbage where the pixels are fine, and Pillow's parsers
+    # raise nearly anything on them.
+    except Exception as error:
+        logging.log_first_n(logging.WARNING, "Ignoring broken EXIF: %r", 1, error)
 
 
 def _try_decode(
@@ -187,18 +205,28 @@ def _from_array(array: np.ndarray) -> Image.Image:
             "an image array is uint8 [H, W] or [H, W, 3], given "
             f"{array.dtype} {list(array.shape)}"
         )
+    _check_size(array.shape[1], array.shape[0])
     return Image.fromarray(array).convert("RGB")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and not image.has_transparency_data:
         return image
-    if image.mode.startswith("I;16"):
-        wide = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((wide + 128) // 257).astype(np.uint8)).convert("RGB")
+    # Pillow scales grey PPM files of more than 8 bits to 16 bits, in 32-bit pixels.
+    if image.mode.startswith("I;16") or (image.mode, image.format) == ("I", "PPM"):
+        return _from_sixteen_bits(image)
     if image.mode in ("I", "F"):
         raise ValueError(f"no known value range for pixels of mode {image.mode!r}")
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
     return image.convert("RGB")
+
+
+def _from_sixteen_bits(image: Image.Image) -> Image.Image:
+    """Scales grey of 16 bits to 8; the one transparent value, if any, is white."""
+    wide = np.asarray(image).astype(np.uint32)
+    narrow = (wide + 128) // 257
+    if "transparency" in image.info:
+        narrow[wide == image.info["transparency"]] = 255
+    return Image.fromarray(narrow.astype(np.uint8)).convert("RGB")

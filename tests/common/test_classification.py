@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from common import classification
-from common.data import transforms
+from common.data import mixup, transforms
 from common.errors import ConfigError, DataError
 
 
@@ -72,6 +72,47 @@ def test_loss_is_per_example_cross_entropy_with_smoothing(variables):
     np.testing.assert_allclose(out.loss, expected, rtol=2e-5)
 
 
+def sigmoid_cross_entropy(logits, targets):
+    """Its definition, class by class, in float64."""
+    p = 1 / (1 + np.exp(-np.asarray(logits, np.float64)))
+    return -(targets * np.log(p) + (1 - targets) * np.log(1 - p)).sum(-1)
+
+
+def test_sigmoid_loss_against_values_by_hand():
+    """log(1 + e^-2) + log(1 + e^-1), and one half for every class that is unsure."""
+    logits, targets = jnp.array([[2.0, -1.0], [0.0, 0.0]]), jnp.array([[1.0, 0.0]] * 2)
+    loss = classification.cross_entropy(logits, targets, "sigmoid")
+    np.testing.assert_allclose(loss, [0.126928 + 0.313262, 2 * 0.693147], rtol=1e-5)
+    smooth = classification.smooth_labels(targets, 0.2, "sigmoid")
+    np.testing.assert_allclose(smooth, [[0.9, 0.1]] * 2, rtol=1e-6)
+    np.testing.assert_array_equal(
+        classification.smooth_labels(targets, 0.0, "sigmoid"), targets
+    )
+    huge = classification.cross_entropy(jnp.array([[90.0, -90.0]]), targets, "sigmoid")
+    np.testing.assert_allclose(huge, 0, atol=1e-6)
+
+
+def test_sigmoid_training_loss_with_smoothing_and_mixup(variables):
+    data, key = batch(), jax.random.key(3)
+    task = make(
+        loss__name="sigmoid", loss__label_smoothing=0.2, augment__mixup_alpha=0.8
+    )
+    targets = np.eye(4, dtype=np.float32)[data["label"]] * 0.8 + 0.1
+    # The mean colour is linear, so mixing the images mixes their logits.
+    logits = reference_logits(variables, data["image"]).astype(np.float32)
+    mixed, targets = mixup.mixup(
+        jax.random.split(key)[0], logits[:, None, None], jnp.array(targets), 0.8
+    )
+    out = task.loss(variables, data, key)
+    assert out.loss.shape == (6,)
+    np.testing.assert_allclose(
+        out.loss, sigmoid_cross_entropy(mixed[:, 0, 0], targets), rtol=2e-5
+    )
+    plain = make(loss__name="sigmoid").loss(variables, data, key).loss
+    expected = sigmoid_cross_entropy(logits, np.eye(4)[data["label"]])
+    np.testing.assert_allclose(plain, expected, rtol=2e-5)
+
+
 def test_mixup_and_cutmix_change_the_loss_and_follow_the_key(variables):
     plain = make().loss(variables, batch(), jax.random.key(1)).loss
     for fields in ({"augment__mixup_alpha": 0.8}, {"augment__cutmix_alpha": 1.0}):
@@ -96,6 +137,20 @@ def test_evaluation_outputs_against_numpy(variables):
     np.testing.assert_allclose(
         outputs["loss"], cross_entropy(logits, np.eye(4)[data["label"]]), rtol=2e-4
     )
+
+
+def test_sigmoid_evaluation_has_its_loss_and_confidence(variables):
+    data = batch()
+    task = make(loss__name="sigmoid", loss__label_smoothing=0.3)
+    outputs = jax.device_get(task.evaluate(variables, data))
+    logits = reference_logits(variables, data["image"])
+    expected = sigmoid_cross_entropy(logits, np.eye(4)[data["label"]])
+    np.testing.assert_allclose(outputs["loss"], expected, rtol=2e-5)  # not smoothed
+    confidence = 1 / (1 + np.exp(-logits.max(-1)))
+    np.testing.assert_allclose(outputs["confidence"], confidence, rtol=2e-5)
+    softmax = jax.device_get(make().evaluate(variables, data))
+    for name in ("prediction", "rank", "label"):
+        np.testing.assert_array_equal(outputs[name], softmax[name])
 
 
 def test_summary_counts_ranks():
@@ -144,6 +199,38 @@ def test_number_of_classes_comes_from_the_data():
         task.source("train", None)
 
 
+def test_data_that_does_not_name_its_classes_needs_their_number(monkeypatch):
+    class Nameless:
+        class_names = ()
+
+        def __len__(self):
+            return 1
+
+    monkeypatch.setattr(classification.sources, "open_source", lambda *_: Nameless())
+    with pytest.raises(ConfigError, match="does not name its classes"):
+        make(data__num_classes=None).source("train", None)
+    task = make(data__num_classes=7)
+    assert len(task.source("train", None)) == 1
+    assert task.num_classes == 7
+
+
+def test_images_that_are_not_square(variables):
+    task = make(data__image_size=(8, 16))
+    spec = task.batch_spec(2)
+    assert spec["image"].shape == (2, 8, 16, 3)
+    image = Image.new("RGB", (50, 40))
+    for chain in (task.transforms("train"), task.transforms("eval")):
+        example = {"image": image}
+        for transform in chain:
+            random = hasattr(transform, "random_map")
+            example = (
+                transform.random_map(example, np.random.default_rng(0))
+                if random
+                else transform.map(example)
+            )
+        assert example["image"].shape == (8, 16, 3)
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -152,6 +239,7 @@ def test_number_of_classes_comes_from_the_data():
         ({"preprocess__eval_crop": "centre"}, "'official', 'squash' or a fraction"),
         ({"preprocess__eval_crop": "1.5"}, "a fraction in"),
         ({"loss__label_smoothing": 1.0}, r"must be in \[0, 1\)"),
+        ({"loss__name": "sigmoids"}, "config.loss.name .*; did you mean 'sigmoid'"),
         ({"data__image_size": 0}, "a size is a positive integer"),
         ({"augment__flipp": True}, "unknown config.augment key 'flipp'"),
         ({"augment__mixup_alpha": -0.1}, "mixup_alpha=-0.1 must be at least 0"),
@@ -194,3 +282,26 @@ def test_predict_lines(variables, tmp_path):
     assert line.startswith(f"{tmp_path / 'x.png'}: {best} {share:.1f} %, ")
     with pytest.raises(DataError, match=r"missing\.png"):
         task.predict(variables, [str(tmp_path / "missing.png")], tmp_path)
+    sigmoid = make(preprocess__eval_crop="squash", loss__name="sigmoid")
+    (line,) = sigmoid.predict(variables, [str(tmp_path / "x.png")], tmp_path)
+    share = 100 / (1 + np.exp(-logits.max()))
+    assert line.startswith(f"{tmp_path / 'x.png'}: {best} {share:.1f} %, ")
+
+
+def test_predict_names_each_kind_of_broken_image(variables, tmp_path):
+    """One line that names the file, before the model runs on any other."""
+    good = tmp_path / "good.png"
+    Image.fromarray(batch(1)["image"][0]).save(good)
+    content = {
+        "truncated.png": good.read_bytes()[: good.stat().st_size // 2],
+        "empty.jpg": b"",
+        "text.jpg": b"this is no image",
+        # A GIF that says it is 0 x 0 pixels large.
+        "zero.gif": b"GIF89a" + bytes(7) + b"," + bytes(9) + b"\x02\x00\x00;",
+    }
+    for name, data in content.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(DataError) as error:
+            make().predict(variables, [str(good), str(tmp_path / name)], tmp_path)
+        assert str(error.value).startswith(f"cannot read image {tmp_path / name}: ")
+        assert "\n" not in str(error.value)

@@ -61,6 +61,8 @@ def test_default_config_is_valid():
         ({"total_steps": None}, "one of config.total_steps and"),
         ({"total_epochs": 3.0}, "total_steps and config.total_epochs exclude"),
         ({"grad_accumulation": 3}, "batch_size=128 is not divisible by"),
+        ({"data__image_size": "abc"}, r"^config.data.image_size is .* given 'abc'$"),
+        ({"data__image_size": (1, 2, 3)}, r"given \(1, 2, 3\)$"),
     ],
     ids=str,
 )
@@ -93,6 +95,20 @@ def test_saved_config_comes_back_equal(tmp_path):
     configs.validate(loaded, TASKS)
     assert (tmp_path / "overrides.json").read_text() == '{\n  "batch_size": 128\n}\n'
     assert '"jax"' in (tmp_path / "versions.json").read_text()
+
+
+@pytest.mark.parametrize("size", [384, (224, 448), [224, 448]])
+def test_image_size_is_a_number_or_a_pair_and_comes_back(size, tmp_path):
+    config = valid(data__image_size=size).lock()
+    configs.validate(config, TASKS)
+    configs.save(config, tmp_path, {})
+    loaded = configs.load(tmp_path)
+    assert configs.changes(config, loaded) == []
+    configs.validate(loaded, TASKS)
+    expected = size if isinstance(size, int) else tuple(size)
+    assert loaded.data.image_size == expected
+    loaded.data.image_size = (1, 2) if isinstance(size, int) else 384
+    assert len(configs.changes(config, loaded)) == 1
 
 
 def test_changes_are_named(tmp_path):

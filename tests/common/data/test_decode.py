@@ -1,5 +1,6 @@
 """Decoding of every kind of image, and of broken ones."""
 
+import io
 import pickle
 
 import numpy as np
@@ -14,6 +15,21 @@ from common.errors import ConfigError, DataError
 from tests.common.data.files import encoded, pixels, write_folder
 
 IMAGE = pixels(20, 30)
+
+
+class Arrays:
+    """A source of arrays instead of files."""
+
+    class_names = ()
+
+    def __init__(self, *images):
+        self._images = images
+
+    def __len__(self):
+        return len(self._images)
+
+    def __getitem__(self, index):
+        return {"image": self._images[index], "id": index}
 
 
 @pytest.fixture
@@ -46,6 +62,111 @@ def test_orientation_tag_is_applied():
     exif[0x0112] = 6  # the camera was turned: show rotated by 90 degrees clockwise
     image = decode(encoded(IMAGE, "PNG", exif=exif))
     np.testing.assert_array_equal(np.asarray(image), np.rot90(IMAGE, -1))
+
+
+# The tag's value -> what undoes the turn of the camera.
+ORIENTATIONS = {
+    1: lambda x: x,
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: x.swapaxes(0, 1),
+    6: lambda x: np.rot90(x, -1),
+    7: lambda x: np.rot90(x, 2).swapaxes(0, 1),
+    8: lambda x: np.rot90(x, 1),
+}
+
+
+@pytest.mark.parametrize("value", ORIENTATIONS)
+@pytest.mark.parametrize("kind", ["color", "grey", "wide"])
+def test_every_orientation_of_every_depth(value, kind):
+    stored = {
+        "color": IMAGE,
+        "grey": IMAGE[..., 0],
+        "wide": IMAGE[..., 0].astype(np.uint16) * 257,
+    }[kind]
+    exif = Image.Exif()
+    exif[0x0112] = value
+    expected = ORIENTATIONS[value](IMAGE if kind == "color" else IMAGE[..., :1])
+    for container in ("PNG", "TIFF"):
+        image = np.asarray(decode(encoded(stored, container, exif=exif)))
+        np.testing.assert_array_equal(image, np.broadcast_to(expected, image.shape))
+    assert image.shape[:2] == expected.shape[:2]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_broken_camera_tags_do_not_cost_the_image(kind):
+    options = {"lossless": True} if kind == "WEBP" else {}
+    plain = decode(encoded(IMAGE, kind, **options))
+    tagged = decode(encoded(IMAGE, kind, exif=b"Exif\0\0garbage", **options))
+    np.testing.assert_array_equal(np.asarray(tagged), np.asarray(plain))
+
+
+def test_sixteen_bit_grey_is_scaled_and_rounded():
+    """Not clipped at 255 and not cut: 128 / 257 rounds to 0, 129 / 257 to 1."""
+    values = np.array([[0, 128, 129, 385, 386, 32768, 65406, 65407, 65535]], np.uint16)
+    expected = [0, 0, 1, 1, 2, 128, 254, 255, 255]
+    files = [encoded(values, kind) for kind in ("PNG", "TIFF")]
+    # Other byte order, and Pillow's 32-bit pixels for a 16-bit PGM.
+    big = values.astype(">u2").tobytes()
+    files.append(encoded(Image.frombytes("I;16B", (9, 1), big), "TIFF"))
+    files.append(b"P5 9 1 65535\n" + big)
+    for data in files:
+        np.testing.assert_array_equal(np.asarray(decode(data))[0, :, 1], expected)
+
+
+def test_sixteen_bit_grey_with_a_transparent_value():
+    values = np.array([[0, 1000, 65535]], np.uint16)
+    seen = Image.open(io.BytesIO(encoded(values, "PNG", transparency=1000)))
+    assert seen.info["transparency"] == 1000
+    image = np.asarray(decode(encoded(values, "PNG", transparency=1000)))
+    np.testing.assert_array_equal(image[0, :, 0], [0, 255, 255])
+
+
+def test_sixteen_bit_colour_keeps_its_range():
+    values = np.array([0, 257, 25700, 514, 51400, 65535], ">u2")
+    image = np.asarray(decode(b"P6 2 1 65535\n" + values.tobytes()))
+    np.testing.assert_allclose(image.ravel(), [0, 1, 100, 2, 200, 255], atol=1)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr"])
+def test_every_mode_becomes_the_rgb_of_its_pixels(mode):
+    """Four pixels whose value in each mode is known without converting anything."""
+    red, blue = (255, 0, 0), (0, 0, 255)
+    image, expected, tolerance = {
+        "1": (Image.new("1", (2, 2), 1), (255,) * 3, 0),
+        "L": (Image.new("L", (2, 2), 77), (77,) * 3, 0),
+        # Half transparent on white: 0.4 * 100 + 0.6 * 255 = 193.
+        "LA": (Image.new("LA", (2, 2), (100, 102)), (193,) * 3, 0),
+        "P": (_palette(red, blue), blue, 0),
+        "RGBA": (Image.new("RGBA", (2, 2), (100, 0, 255, 102)), (193, 153, 255), 0),
+        "CMYK": (Image.new("CMYK", (2, 2), (0, 255, 255, 0)), red, 0),
+        # Y of ITU-R 601, Cb and Cr about 128.
+        "YCbCr": (Image.new("YCbCr", (2, 2), (76, 85, 255)), red, 2),
+    }[mode]
+    container = "TIFF" if mode in ("CMYK", "YCbCr") else "PNG"
+    data = encoded(image, container)
+    assert Image.open(io.BytesIO(data)).mode == mode
+    pixels = np.asarray(decode(data)).astype(int)
+    np.testing.assert_allclose(
+        pixels, np.broadcast_to(expected, (2, 2, 3)), 0, tolerance
+    )
+
+
+def _palette(*colors):
+    image = Image.new("P", (2, 2), len(colors) - 1)
+    image.putpalette([value for color in colors for value in color])
+    return image
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 3), (5, 0, 3), (0, 0), (5, 0)])
+def test_an_image_without_pixels_is_a_bad_example(shape, warnings):
+    nothing = np.zeros(shape, np.uint8)
+    with pytest.raises(ValueError, match="is empty"):
+        decode(nothing)
+    decoded = Decoded(Arrays(nothing, IMAGE), 1, "next")
+    assert decoded[0]["id"] == 1
+    assert len(warnings) == 1
 
 
 def test_grey_and_sixteen_bit_become_three_equal_channels():
@@ -91,17 +212,9 @@ def test_float_pixels_have_no_known_range():
 
 @pytest.mark.parametrize(("depth", "dtype"), [(4, "uint8"), (3, "float32")])
 def test_a_wrong_array_is_the_sources_error_not_a_bad_example(depth, dtype):
-    class Source:
-        class_names = ()
-
-        def __len__(self):
-            return 1
-
-        def __getitem__(self, index):
-            return {"image": np.zeros((4, 4, depth), dtype)}
-
+    source = Arrays(np.zeros((4, 4, depth), dtype))
     with pytest.raises(DataError, match=f"given {dtype}"):
-        Decoded(Source(), 100, "mask")[0]
+        Decoded(source, 100, "mask")[0]
 
 
 def broken(tmp_path, kind="jpeg"):
@@ -119,11 +232,15 @@ def corrupt(path):
     path.write_bytes(b"this is no image at all")
 
 
+def empty(path):
+    path.write_bytes(b"")
+
+
 def remove(path):
     path.unlink()
 
 
-DAMAGE = pytest.mark.parametrize("damage", [truncate, corrupt, remove])
+DAMAGE = pytest.mark.parametrize("damage", [truncate, corrupt, empty, remove])
 KINDS = pytest.mark.parametrize("kind", ["jpeg", "png"])
 
 

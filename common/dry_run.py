@@ -9,6 +9,7 @@ import jax
 import ml_collections
 from clu import parameter_overview
 
+from common.models import cost
 from common.task import Task
 from common.train.experiment import Experiment
 
@@ -48,24 +49,16 @@ def describe(
 
 
 def _flops(experiment: Experiment) -> str:
-    """Counts before optimisation, where no operation hides in a library call."""
-    task = experiment.task
-    one = task.batch_spec(1)
-    variables = experiment.abstract_variables
-    forward = _count(jax.jit(task.evaluate).lower(variables, one))
-    # Whole batches: XLA counts the body of the accumulation loop only once.
-    step = _count(experiment.lower_step(grad_accumulation=1))
-    step /= experiment.config.batch_size
+    """Counts on one example; what a step does besides does not depend on the batch."""
+    one = experiment.task.batch_spec(1)
+    variables, state = experiment.abstract_variables, experiment.abstract_state
+    forward = cost.count(experiment.task.evaluate, variables, one).multiply_adds
+    step = cost.count(experiment.step_function(1), state, one).multiply_adds
     return (
-        f"FLOPs: forward {forward / 1e9:.4g} G per example "
-        f"({forward / 2e9:.4g} G multiply-adds), training step {step / 1e9:.4g} G "
-        "per example"
+        f"FLOPs of matrix products and convolutions: forward {2 * forward / 1e9:.4g} G "
+        f"per example ({forward / 1e9:.4g} G multiply-adds), training step "
+        f"{2 * step / 1e9:.4g} G per example"
     )
-
-
-def _count(lowered: jax.stages.Lowered) -> float:
-    costs = lowered.cost_analysis()
-    return costs["flops"] if costs else float("nan")
 
 
 def _memory(compiled: Any) -> str:

@@ -15,7 +15,8 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+import types
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,7 +29,7 @@ from common import config as configs
 from common.errors import ConfigError, Diverged, Preempted
 
 EXIT_CONFIG, EXIT_PREEMPTED, EXIT_DIVERGED = 2, 75, 76
-MODES = ("train", "eval", "predict", "benchmark")
+MODES = ("train", "eval", "predict", "export", "benchmark", "plan")
 _ROOT = Path(__file__).resolve().parent.parent
 
 FLAGS = flags.FLAGS
@@ -43,13 +44,22 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Directory of the run; the same command again resumes it."
 )
-_MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
+_MODE = flags.DEFINE_string("mode", "train", f"What to do: {', '.join(MODES)}.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the data is.")
 _INIT_FROM = flags.DEFINE_string(
-    "init_from", None, "Weights to start from: .safetensors, .npz, or a run's workdir."
+    "init_from",
+    None,
+    "Weights to start from: .safetensors, .npz, a run's workdir, or a published name "
+    "where the package knows some, e.g. timm:maxvit_tiny_tf_224.in1k.",
 )
 _IMAGE = flags.DEFINE_multi_string(
     "image", [], "Image file for --mode=predict; more may follow it."
+)
+_DEVICES = flags.DEFINE_integer(
+    "devices", None, "Number of devices for --mode=plan.", lower_bound=1
+)
+_MESH = flags.DEFINE_string(
+    "mesh", None, "Their mesh in place of the config's, e.g. data:64,fsdp:4."
 )
 _FAKE_DATA = flags.DEFINE_bool("fake_data", False, "Train on generated images.")
 _DRY_RUN = flags.DEFINE_bool(
@@ -80,25 +90,35 @@ _PROCESS_ID = flags.DEFINE_integer(
 )
 
 
-def run(*, package: str, summary: str, tasks: Mapping[str, str]) -> NoReturn:
+def run(
+    *,
+    package: str,
+    summary: str,
+    tasks: Mapping[str, str],
+    modes: Mapping[str, str] = types.MappingProxyType({}),
+) -> NoReturn:
     """Parses the command line, does what it says, and ends the process.
 
     Args:
       package: name of the paper's package, for the help.
       summary: one line about it.
       tasks: name in `config.task` -> "module:Class" of a `common.task.Task`.
+      modes: further values of `--mode` -> "module:function", which takes the workdir
+        or None, needs no config, and returns what is printed.
     """
     app.run(
-        functools.partial(_main, package, tasks),
-        flags_parser=functools.partial(_parse, package, summary),
+        functools.partial(_main, package, tasks, modes),
+        flags_parser=functools.partial(_parse, package, summary, modes),
     )
     raise AssertionError("app.run does not return")
 
 
-def _parse(package: str, summary: str, argv: Sequence[str]) -> list[str]:
+def _parse(
+    package: str, summary: str, modes: Mapping[str, str], argv: Sequence[str]
+) -> list[str]:
     """Parses flags; any mistake is one line and exit code 2."""
     if {"--help", "-h", "--helpfull", "--helpshort", "-help"} & set(argv[1:]):
-        sys.stdout.write(_help(package, summary))
+        sys.stdout.write(_help(package, summary, modes))
         sys.exit(0)
     try:
         rest = FLAGS(argv)
@@ -160,16 +180,19 @@ def _explain_override(argv: Sequence[str]) -> str | None:
     return None
 
 
-def _help(package: str, summary: str) -> str:
+def _help(package: str, summary: str, modes: Iterable[str] = ()) -> str:
     experiments = "\n".join(f"  {file}" for file in _files(package))
     command = f"python -m {package}.main"
+    own = "".join(f"\n  {command} --mode={mode}" for mode in modes)
     return f"""{summary}
 
 usage:
   {command} --config=FILE[:ARGS] --workdir=DIR [--config.FIELD=VALUE ...]
   {command} --mode=eval --workdir=DIR
   {command} --mode=predict --workdir=DIR --image=FILE [FILE ...]
+  {command} --mode=export --workdir=DIR
   {command} --config=FILE --dry_run
+  {command} --mode=plan --config=FILE --devices=N --mesh=data:D,fsdp:F{own}
 
 experiments (each file's first lines say what it needs):
 {experiments}
@@ -181,9 +204,20 @@ exit codes: 0 done, 1 bug, 2 flag, config or data error, 75 preempted and saved
 """
 
 
-def _main(package: str, tasks: Mapping[str, str], argv: Sequence[str]) -> int:
+def _main(
+    package: str,
+    tasks: Mapping[str, str],
+    modes: Mapping[str, str],
+    argv: Sequence[str],
+) -> int:
     try:
-        _dispatch(package, tasks, argv[1:])
+        _check_mode(modes, argv[1:])
+        setup_logging(package)
+        if _MODE.value in modes:
+            workdir = _workdir()
+            sys.stdout.write(_find(modes[_MODE.value])(workdir) + "\n")
+        else:
+            _dispatch(package, tasks, argv[1:])
     except ConfigError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         return EXIT_CONFIG
@@ -196,23 +230,57 @@ def _main(package: str, tasks: Mapping[str, str], argv: Sequence[str]) -> int:
     return 0
 
 
-def _dispatch(package: str, tasks: Mapping[str, str], rest: Sequence[str]) -> None:
-    setup_logging(package)
-    images = [os.path.expanduser(path) for path in (*_IMAGE.value, *rest)]
-    if images and _MODE.value != "predict":
-        raise ConfigError(f"{images[0]!r} is given, but --mode is {_MODE.value}")
-    config, overrides = _load_config(package)
-    configs.validate(config, tasks)
+def _check_mode(modes: Iterable[str], rest: Sequence[str]) -> None:
+    """Checks the mode and the flags that only some modes have."""
+    mode = _MODE.value
+    if mode not in (*MODES, *modes):
+        raise ConfigError(configs.unknown("mode", mode, (*MODES, *modes)))
+    images = (*_IMAGE.value, *rest)
+    if images and mode != "predict":
+        raise ConfigError(f"{images[0]!r} is given, but --mode is {mode}")
+    given = {"devices": _DEVICES.value, "mesh": _MESH.value}
+    if mode != "plan" and any(given.values()):
+        names = " and ".join(f"--{name}" for name in given if given[name])
+        raise ConfigError(f"{names} can be given with --mode=plan, --mode is {mode}")
+
+
+def _find(name: str) -> Any:
+    """Imports what "module:attribute" names."""
+    module, attribute = name.split(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _workdir() -> str | None:
     workdir = _path(_WORKDIR.value)
-    if workdir is None and _MODE.value != "benchmark" and not _DRY_RUN.value:
-        raise ConfigError("--workdir is needed")
     if workdir and "://" in workdir:
         raise ConfigError(
             f"--workdir={workdir}: give a path; mount a bucket with gcsfuse or the like"
         )
+    return workdir
+
+
+def _dispatch(package: str, tasks: Mapping[str, str], rest: Sequence[str]) -> None:
+    images = [os.path.expanduser(path) for path in (*_IMAGE.value, *rest)]
+    config, overrides = _load_config(package)
+    configs.validate(config, tasks)
+    workdir = _workdir()
+    leaves_something = _MODE.value not in ("benchmark", "plan") and not _DRY_RUN.value
+    if workdir is None and leaves_something:
+        raise ConfigError("--workdir is needed")
     data_dir, init_from = _path(_DATA_DIR.value), _path(_INIT_FROM.value)
-    module, name = tasks[config.task].split(":")
-    task = getattr(importlib.import_module(module), name)(config)
+    task = _find(tasks[config.task])(config)
+    # Resumed without --config, a run has the config it saved, adapted when it began.
+    resumed = _CONFIG.value is None and _MODE.value == "train"
+    if init_from is not None and not resumed:
+        task.adopt(init_from, overrides, training=_MODE.value == "train")
+    if _MODE.value == "plan" and not _DRY_RUN.value:
+        from common.plan import command  # before any device is in use
+
+        if _DEVICES.value is None:
+            raise ConfigError("--mode=plan needs --devices=N")
+        text = command.run(task, config, _DEVICES.value, _MESH.value, workdir)
+        sys.stdout.write(text + "\n")
+        return
     setup_runtime(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     from common import dry_run, modes  # late: --help needs none of it
 
@@ -239,6 +307,8 @@ def _dispatch(package: str, tasks: Mapping[str, str], rest: Sequence[str]) -> No
         )
     elif _MODE.value == "eval":
         modes.evaluate(task, config, workdir, data_dir, init_from)
+    elif _MODE.value == "export":
+        modes.export(task, config, workdir, init_from)
     else:
         modes.predict(task, config, workdir, images, init_from)
 

@@ -15,6 +15,7 @@ import jax
 import ml_collections
 from absl import logging
 
+from common import export as exports
 from common.checkpoint.manager import Checkpoints
 from common.errors import ConfigError, DataError
 from common.task import Task, Variables
@@ -90,22 +91,45 @@ def predict(
     images: Sequence[str],
     init_from: str | None,
 ) -> list[str]:
-    """Runs the task's prediction on image files and prints one line for each.
-
-    One device is enough for it, whatever mesh the run had.
-    """
+    """Runs the task's prediction on image files and prints one line for each."""
     if not images:
         raise ConfigError("--mode=predict needs --image=FILE")
     for path in images:
         if not Path(path).is_file():
             raise DataError(f"no image file {path}")
-    config.mesh.data = config.mesh.fsdp = 1
-    experiment = Experiment(task, config, devices=jax.local_devices()[:1])
-    variables, _ = _variables(experiment, workdir, init_from)
+    variables, _ = _variables(_on_one_device(task, config), workdir, init_from)
     lines = task.predict(variables, images, Path(workdir))
     for line in lines:
         _say(line)
     return lines
+
+
+def export(
+    task: Task, config: ml_collections.ConfigDict, workdir: str, init_from: str | None
+) -> Path:
+    """Writes the task's inference function to `inference.jaxexport` in `workdir`."""
+    variables, where = _variables(_on_one_device(task, config), workdir, init_from)
+    images = task.batch_spec(1)["image"]
+    path = Path(workdir) / "inference.jaxexport"
+    exported = exports.write(path, task.inference(variables), images)
+    _say(
+        f"{path}: {path.stat().st_size / 2**20:.1f} MiB, from {where}\n"
+        f"takes {_shapes(exported.in_avals)}, returns {_shapes(exported.out_avals)}\n"
+        f"use: jax.export.deserialize(bytearray(open({str(path)!r}, 'rb').read()))"
+        ".call(images)"
+    )
+    return path
+
+
+def _shapes(arrays: Sequence[Any]) -> str:
+    parts = (f"{a.dtype.name}[{', '.join(map(str, a.shape))}]" for a in arrays)
+    return ", ".join(parts)
+
+
+def _on_one_device(task: Task, config: ml_collections.ConfigDict) -> Experiment:
+    """One device is enough for single images, whatever mesh the run had."""
+    config.mesh.data = config.mesh.fsdp = 1
+    return Experiment(task, config, devices=jax.local_devices()[:1])
 
 
 def _variables(

@@ -7,4 +7,5 @@ if __name__ == "__main__":
         package="maxvit",
         summary="MaxViT: multi-axis vision transformer (arXiv 2204.01697).",
         tasks={"classification": "maxvit.tasks:Classification"},
+        modes={"table": "maxvit.table:run"},
     )

@@ -62,7 +62,7 @@ def of_jaxpr(jaxpr: core.Jaxpr) -> Cost:
 def _equation(equation: core.JaxprEqn) -> Cost:
     name = equation.primitive.name
     if name in _COUNTED:
-        size = math.prod(equation.outvars[0].aval.shape)
+        size = math.prod(_shape(equation.outvars[0]))
         return Cost(round(size * _COUNTED[name](equation)), size)
     return sum(map(of_jaxpr, inner(equation)), Cost()) * turns(equation)
 
@@ -84,17 +84,21 @@ def inner(equation: core.JaxprEqn) -> list[core.Jaxpr]:
     return found
 
 
+def _shape(variable: Any) -> tuple[int, ...]:
+    return variable.aval.shape
+
+
 def _dot_terms(equation: core.JaxprEqn) -> float:
     """Products that go into one element of the result."""
     (contracted, _), _ = equation.params["dimension_numbers"]
-    shape = equation.invars[0].aval.shape
+    shape = _shape(equation.invars[0])
     return math.prod(shape[axis] for axis in contracted)
 
 
 def _conv_terms(equation: core.JaxprEqn) -> float:
     """Kernel elements per result; the kernel's second axis counts inputs per group."""
     _, inputs, *spatial = equation.params["dimension_numbers"].rhs_spec
-    shape = equation.invars[1].aval.shape
+    shape = _shape(equation.invars[1])
     taps = math.prod(shape[axis] for axis in (inputs, *spatial))
     # Of a map that is spread with zeros, so much less meets a tap.
     return taps / math.prod(equation.params["lhs_dilation"])

@@ -8,7 +8,7 @@ import sys
 import pytest
 from PIL import Image
 
-from common import dry_run
+from common import dry_run, launch
 from tests.common import launching, toy
 
 DIGITS = "--config=configs/maxvit/digits.py:smoke"
@@ -23,6 +23,8 @@ def test_help_lists_everything():
     assert code == 0
     for word in ("--workdir", "--mode", "--dry_run", "configs/maxvit/digits.py", "75"):
         assert word in out
+    for mode in (*launch.MODES, "table"):
+        assert mode in out
 
 
 def test_help_needs_no_jax():
@@ -39,7 +41,19 @@ def test_help_needs_no_jax():
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--mode=trian"], "--mode=trian: value should be one of <train|eval|predict"),
+        (["--mode=trian"], "unknown mode 'trian'; did you mean 'train'? (choices: "),
+        (["--mode=tables"], "unknown mode 'tables'; did you mean 'table'?"),
+        (["--mode=plan", DIGITS], "--mode=plan needs --devices=N"),
+        (["--mode=plan", DIGITS, "--devices=0"], "--devices"),
+        (
+            [DIGITS, "--devices=8", "--mesh=data:8"],
+            "--devices and --mesh can be given with --mode=plan, --mode is train",
+        ),
+        (
+            ["--mode=plan", DIGITS, "--devices=256", "--mesh=data:64"],
+            "--mesh=data:64 makes 64 devices (data 64 x fsdp 1), --devices is 256",
+        ),
+        (["--mode=table", "--workdir=gs://b/run"], "mount a bucket"),
         (["--confg=x"], "Unknown command line flag 'confg'. Did you mean: config"),
         ([], "--config is needed, e.g. one of configs/maxvit/*.py"),
         (
@@ -86,7 +100,7 @@ def test_mistakes_give_exit_2_and_one_line(args, message):
             ["--config=configs/maxvit/imagenet1k.py:T,smoke", "--data_dir=/no/such"],
             "/no/such",
         ),
-        ([DIGITS, "--config.model.window_size=5"], "which does not divide by window 5"),
+        ([DIGITS, "--config.model.window_size=0"], "window_size is a positive integer"),
         ([DIGITS, "--config.mesh.fsdp=3"], "fsdp=3 does not match the 1 devices"),
         ([DIGITS, "--config.optimizer.no_decay=('x1',)"], "'x1' matches no parameter"),
         ([DIGITS, "--init_from=/no/w.npz"], "/no/w.npz"),

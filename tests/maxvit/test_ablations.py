@@ -9,7 +9,7 @@ from common.errors import ConfigError
 from common.models import cost
 from maxvit import layout
 from maxvit.models import create
-from tests.maxvit.test_models import count, shapes
+from tests.maxvit.small import count, shapes
 
 BASE = (30.9, 5.6)
 # Layout -> printed millions of parameters and G multiply-adds of T at 224.

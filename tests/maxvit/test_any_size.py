@@ -8,19 +8,9 @@ import pytest
 from common.kernels import partition, reference
 from maxvit import models
 from maxvit.blocks import RelativeAttention
-from tests.maxvit.test_models import filled
+from tests.maxvit.small import filled
 
 SIZE = (75, 50)
-
-
-@pytest.fixture(scope="module")
-def model():
-    return models.create("testing", num_classes=10, image_size=64)
-
-
-@pytest.fixture(scope="module")
-def variables(model):
-    return filled(model, 64)
 
 
 @pytest.fixture(scope="module")

@@ -9,18 +9,8 @@ from common.errors import ConfigError
 from maxvit import convert, inference, models
 from maxvit.tasks import Classification
 from tests.maxvit import timm_hash
-from tests.maxvit.test_models import filled, shapes
+from tests.maxvit.small import filled, shapes
 from tests.test_configs import load
-
-
-@pytest.fixture(scope="module")
-def model():
-    return models.create("testing", num_classes=10, image_size=64)
-
-
-@pytest.fixture(scope="module")
-def variables(model):
-    return filled(model, 64)
 
 
 @pytest.fixture(scope="module")

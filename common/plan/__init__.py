@@ -1,0 +1,1 @@
+"""Plans a run for machines one does not have: memory, traffic, time."""

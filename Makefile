@@ -1,4 +1,4 @@
-# Every target is one or two plain commands; the README shows them for machines without make.
+# Every target is a few plain commands; the README shows them for machines without make.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -20,9 +20,10 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-benchmark: $(VENV)/.base
+benchmark: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.depthwise
 	$(BIN)/python -m benchmarks.input_pipeline
+	$(BIN)/python -m benchmarks.maxvit
 
 clean:
 	rm -rf $(VENV) runs
@@ -36,6 +37,10 @@ $(VENV)/.base: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test]"
+	touch $@ $(VENV)/.base
+
+$(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]"
 	touch $@ $(VENV)/.base
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python

@@ -229,10 +229,10 @@ class Classification(Task):
         )
 
     def predict(
-        self, variables: Variables, paths: Sequence[str], workdir: Path
+        self, variables: Variables, paths: Sequence[str], home: Path
     ) -> list[str]:
         """One line per image: the most likely classes with their probabilities."""
-        names = class_names(workdir, self.num_classes)
+        names = class_names(home, self.num_classes)
         kind = self.config.loss.name
         run = jax.jit(lambda v, x: probabilities(self._logits(v, x), kind))
         lines = []
@@ -301,9 +301,9 @@ def probabilities(logits: jax.Array, kind: str) -> jax.Array:
     return jax.nn.softmax(logits) if kind == "softmax" else jax.nn.sigmoid(logits)
 
 
-def class_names(workdir: Path, num_classes: int) -> list[str]:
-    """Returns the names a run saved, or the class numbers."""
-    path = workdir / "class_names.json"
+def class_names(home: Path, num_classes: int) -> list[str]:
+    """Returns the names saved in the folder of the weights, or the class numbers."""
+    path = home / "class_names.json"
     names = json.loads(path.read_text()) if path.exists() else []
     return _padded(names, num_classes)
 

@@ -1,7 +1,7 @@
 """One portable file of a trained model's inference function (`jax.export`).
 
-The file holds the compiled-for-anything program with its weights, so whoever loads
-it needs jax and neither this code nor a config.
+The file holds the program for every platform with its weights, so whoever loads it
+needs jax and flatbuffers, and neither this code nor a config.
 """
 
 from __future__ import annotations
@@ -24,16 +24,13 @@ def write(
     path: str | os.PathLike[str],
     function: Callable[[jax.Array], Any],
     images: jax.ShapeDtypeStruct,
-) -> export.Exported:
+) -> None:
     """Exports a function of a batch of images, for any batch size and platform.
 
     Args:
       path: of the file, replaced atomically.
       function: images -> arrays; what it closes over is stored with it.
       images: their shape and type; the first axis stands for any number.
-
-    Returns:
-      What `jax.export.deserialize` makes of the file.
     """
     (batch,) = export.symbolic_shape("batch")
     any_number = jax.ShapeDtypeStruct((batch, *images.shape[1:]), images.dtype)
@@ -41,7 +38,6 @@ def write(
     content = exported.serialize()
     with atomic.replacing(path) as temporary:
         temporary.write_bytes(content)
-    return exported
 
 
 def read(path: str | os.PathLike[str]) -> export.Exported:

@@ -14,11 +14,12 @@ import logging as std_logging
 import os
 import re
 import sys
+import tempfile
 import traceback
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import ml_collections
 from absl import app, flags, logging
@@ -26,10 +27,16 @@ from ml_collections import config_flags
 from ml_collections.config_flags.config_flags import ConfigFileFlagParser
 
 from common import config as configs
-from common.errors import ConfigError, Diverged, Preempted
+from common import host_memory
+from common.errors import ConfigError, DataError, Diverged, Preempted
+
+if TYPE_CHECKING:
+    from common.task import Task
 
 EXIT_CONFIG, EXIT_PREEMPTED, EXIT_DIVERGED = 2, 75, 76
 MODES = ("train", "eval", "predict", "export", "benchmark", "plan")
+# They write nothing, or, in training, later: all processes of a run check it there.
+_LOOK_ONLY = ("train", "eval", "predict", "benchmark")
 _ROOT = Path(__file__).resolve().parent.parent
 
 FLAGS = flags.FLAGS
@@ -242,6 +249,12 @@ def _check_mode(modes: Iterable[str], rest: Sequence[str]) -> None:
     if mode != "plan" and any(given.values()):
         names = " and ".join(f"--{name}" for name in given if given[name])
         raise ConfigError(f"{names} can be given with --mode=plan, --mode is {mode}")
+    if mode in modes and _CONFIG.value is not None:
+        raise ConfigError(f"--mode={mode} takes no --config")
+    if _DRY_RUN.value and mode in ("plan", *modes):
+        raise ConfigError(f"--mode={mode} takes no --dry_run")
+    if mode == "plan" and _DEVICES.value is None:
+        raise ConfigError("--mode=plan needs --devices=N")
 
 
 def _find(name: str) -> Any:
@@ -256,7 +269,43 @@ def _workdir() -> str | None:
         raise ConfigError(
             f"--workdir={workdir}: give a path; mount a bucket with gcsfuse or the like"
         )
+    if workdir and not _DRY_RUN.value and _MODE.value not in _LOOK_ONLY:
+        _check_writable(workdir)
     return workdir
+
+
+def _check_writable(workdir: str) -> None:
+    """Makes the folder and tries it, before the work whose result it is for."""
+    try:
+        os.makedirs(workdir, exist_ok=True)
+        tempfile.TemporaryFile(dir=workdir).close()
+    except OSError as error:
+        raise ConfigError(
+            f"--workdir={workdir} cannot be written: {error.strerror}"
+        ) from error
+
+
+def _adopt(
+    task: Task, init_from: str, given: Collection[str], workdir: str | None
+) -> None:
+    """Adapts the config to the weights, or to what the run in `workdir` made of them.
+
+    A run that can go on from its checkpoint does so when the weights are gone.
+    """
+    training = _MODE.value == "train"
+    try:
+        task.adopt(init_from, given, training=training)
+    except DataError as error:
+        saved = configs.load(workdir) if training and workdir else None
+        if saved is None:
+            raise
+        logging.warning("%s; what they expect is as in %s", error, workdir)
+        kept = {
+            name: value
+            for name, value in configs.flat(saved).items()
+            if name.partition(".")[0] in task.adopted and name not in given
+        }
+        task.config.update_from_flattened_dict(kept)
 
 
 def _dispatch(package: str, tasks: Mapping[str, str], rest: Sequence[str]) -> None:
@@ -272,12 +321,11 @@ def _dispatch(package: str, tasks: Mapping[str, str], rest: Sequence[str]) -> No
     # Resumed without --config, a run has the config it saved, adapted when it began.
     resumed = _CONFIG.value is None and _MODE.value == "train"
     if init_from is not None and not resumed:
-        task.adopt(init_from, overrides, training=_MODE.value == "train")
-    if _MODE.value == "plan" and not _DRY_RUN.value:
+        _adopt(task, init_from, overrides, workdir)
+    if _MODE.value == "plan":
         from common.plan import command  # before any device is in use
 
-        if _DEVICES.value is None:
-            raise ConfigError("--mode=plan needs --devices=N")
+        assert _DEVICES.value is not None  # _check_mode
         text = command.run(task, config, _DEVICES.value, _MESH.value, workdir)
         sys.stdout.write(text + "\n")
         return
@@ -357,7 +405,7 @@ def setup_runtime(
     num_processes: int | None = None,
     process_id: int | None = None,
 ) -> None:
-    """Connects the processes of a run; before any device use.
+    """Sets up memory and connects the processes of a run; before any device use.
 
     Args:
       coordinator_address: host:port of process 0; with it the other two are needed.
@@ -370,6 +418,8 @@ def setup_runtime(
     """
     import jax
 
+    if _only_cpus(os.environ):
+        host_memory.keep_freed()
     given = (coordinator_address, num_processes, process_id)
     if given != (None, None, None):
         if coordinator_address is None or num_processes is None or process_id is None:
@@ -396,6 +446,13 @@ def setup_runtime(
         jax.process_index(),
         jax.process_count(),
     )
+
+
+def _only_cpus(environment: Mapping[str, str]) -> bool:
+    """Whether JAX will use the CPU: it must, or nothing else is installed."""
+    if platforms := environment.get("JAX_PLATFORMS"):
+        return platforms == "cpu"
+    return not any(map(importlib.util.find_spec, ("jax_plugins", "libtpu")))
 
 
 def _in_cluster(environment: Mapping[str, str]) -> bool:

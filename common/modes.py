@@ -98,7 +98,9 @@ def predict(
         if not Path(path).is_file():
             raise DataError(f"no image file {path}")
     variables, _ = _variables(_on_one_device(task, config), workdir, init_from)
-    lines = task.predict(variables, images, Path(workdir))
+    # What lies beside other weights says nothing of these.
+    home = Path(init_from or workdir)
+    lines = task.predict(variables, images, home.parent if home.is_file() else home)
     for line in lines:
         _say(line)
     return lines
@@ -111,12 +113,13 @@ def export(
     variables, where = _variables(_on_one_device(task, config), workdir, init_from)
     images = task.batch_spec(1)["image"]
     path = Path(workdir) / "inference.jaxexport"
-    exported = exports.write(path, task.inference(variables), images)
+    exports.write(path, task.inference(variables), images)
+    exported = exports.read(path)  # what was written can be read
     _say(
         f"{path}: {path.stat().st_size / 2**20:.1f} MiB, from {where}\n"
         f"takes {_shapes(exported.in_avals)}, returns {_shapes(exported.out_avals)}\n"
-        f"use: jax.export.deserialize(bytearray(open({str(path)!r}, 'rb').read()))"
-        ".call(images)"
+        "use, with jax and flatbuffers: jax.export.deserialize(bytearray(open("
+        f"{str(path)!r}, 'rb').read())).call(images)"
     )
     return path
 

@@ -63,6 +63,8 @@ class Task(abc.ABC):
     """One kind of experiment; built from a config, holds no arrays."""
 
     monitor: Monitor
+    adopted: Collection[str] = ()
+    """Sections of the config that `adopt` may change."""
 
     def __init__(self, config: ml_collections.ConfigDict):
         self.config = config
@@ -72,8 +74,10 @@ class Task(abc.ABC):
     ) -> None:
         """Adapts the config to the weights a run starts from; nothing by default.
 
-        Called before anything reads the config, in every mode and on every resume,
-        so it must come to the same result each time.
+        Called before anything reads the config, in every mode, so it must come to the
+        same result each time. Not called when a run is resumed without --config: it
+        has the config it saved. When the weights are gone on another resume, the
+        sections in `adopted` come from there.
 
         Args:
           init_from: what the user named: a file, a folder, or a name the task knows.
@@ -158,9 +162,15 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def predict(
-        self, variables: Variables, paths: Sequence[str], workdir: Path
+        self, variables: Variables, paths: Sequence[str], home: Path
     ) -> list[str]:
         """Runs the model on image files; returns one line of text per file.
+
+        Args:
+          variables: of the model.
+          paths: of the images.
+          home: where the variables came from: the folder of a run or of a file, or a
+            path that does not exist for weights with a name.
 
         Raises:
           DataError: naming the file that cannot be read.

@@ -39,7 +39,7 @@ def _matrix_product(x, kernel, dimensions, **precision) -> jax.Array:
 
     Over all axes at once, XLA's CPU backend writes out a transposed copy of the
     output's gradient to form the kernel's; of two matrices it needs none
-    (benchmarks/README.md). On other platforms the reshapes cost nothing.
+    (benchmarks/README.md).
     """
     y = jax.lax.dot_general(
         x.reshape(-1, x.shape[-1]), kernel, (((1,), (0,)), ((), ())), **precision

@@ -21,6 +21,8 @@ from maxvit.convert import expectations, files, sizes
 class Classification(classification.Classification):
     """Image classification with a MaxViT built from `config.model`."""
 
+    adopted = ("preprocess",)
+
     def __init__(self, config: ml_collections.ConfigDict):
         """Checks the config, the model's part by building it.
 
@@ -85,7 +87,17 @@ class Classification(classification.Classification):
             sizes.check(init_from, theirs, ours)
         size = height_width(self.config.data.image_size)
         side = expected.resolution
-        if training and side is not None and size != (side, side):
+        elsewhere = side is not None and size != (side, side)
+        if elsewhere and not training:
+            logging.warning(
+                "%s saw images of %d pixels and runs at %d x %d; "
+                "set --config.data.image_size=%d",
+                init_from,
+                side,
+                *size,
+                side,
+            )
+        if elsewhere and training:
             logging.info(
                 "%s saw images of %d pixels; preprocess stays this config's for %d x "
                 "%d: %s",

@@ -134,13 +134,21 @@ def check_finite(where: str, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns nested dicts of flat names: undoes `leaves`."""
+    """Returns nested dicts of flat names: undoes `leaves`.
+
+    Raises:
+      ConfigError: a name is both an array and a part of other names.
+    """
     tree: dict[str, Any] = {}
     for name, leaf in flat.items():
         *parents, last = name.split("/")
         node = tree
         for parent in parents:
             node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise ConfigError(f"{name}: a part of this name is an array too")
+        if last in node:
+            raise ConfigError(f"{name}: a part of other names is an array too")
         node[last] = leaf
     return tree
 

@@ -107,8 +107,8 @@ class Partition:
     """The windows or grids of maps of one size, whatever that size.
 
     A side that does not divide is padded with zeros at the bottom or right. Every
-    group then has at least one token of the map: the padding of an axis is shorter
-    than a window, and than the step of a grid.
+    group then has at least one token of the map: padding is shorter than a window, and
+    the first members of grids stand within one step, which no side is shorter than.
 
     Attributes:
       kind: "window" or "grid".

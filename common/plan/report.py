@@ -105,7 +105,10 @@ def _time(plan: Plan) -> str:
     header = ("estimate", "compute ms", "memory ms", "network ms", "step ms")
     header += ("bound", "examples/s", "fits")
     table = _table(header, rows, "<>>>><><")
-    return f"{table}\n{textwrap.fill(' '.join(roofline.MODEL.split()), 88)}"
+    model = " ".join(roofline.MODEL.split())
+    if plan.dtype == "float32":
+        model += " This config's float32 is slower than those bfloat16 peaks."
+    return f"{table}\n{textwrap.fill(model, 88)}"
 
 
 def _number(value: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ import numpy as np
 import optax
 from absl import logging
 
-from common import evaluation
+from common import evaluation, host_memory
 from common.checkpoint import matching
 from common.data import pipeline, prefetch
 from common.errors import DataError
@@ -136,8 +136,13 @@ class Experiment:
         What `config.reinitialize` matches starts from random values in any case.
         """
         if init_from is None:
+            if self.config.reinitialize:
+                logging.warning(
+                    "config.reinitialize is set but --init_from is not given: "
+                    "training starts from random weights"
+                )
             return jax.jit(self._create, out_shardings=self.state_shardings)()
-        variables, report = self._read(init_from, self.config.reinitialize)
+        variables, report, _ = self._read(init_from, self.config.reinitialize)
         layer = report.misfit()
         hint = f"; to start it anew: --config.reinitialize=\"('^{layer}/',)\""
         report.raise_if_any(hint if layer else "")
@@ -159,13 +164,13 @@ class Experiment:
           ConfigError: no such file, values that are not finite, or names and shapes
             that are not the model's.
         """
-        variables, report = self._read(init_from)
-        report.raise_if_any()
+        variables, report, arrays = self._read(init_from)
+        report.raise_if_any(self._classes_hint(report, arrays))
         return self._replicate(variables)
 
     def _read(
         self, init_from: str, reinitialize: Sequence[str] = ()
-    ) -> tuple[Variables, matching.Report]:
+    ) -> tuple[Variables, matching.Report, dict[str, np.ndarray]]:
         """Reads weights on the host; what starts anew is still abstract."""
         arrays = self.task.read_weights(init_from, self.abstract_variables)
         matching.check_finite(init_from, arrays)
@@ -175,7 +180,22 @@ class Experiment:
         logging.info("loaded %s: %d arrays", init_from, len(arrays))
         for line in report.lines():
             logging.info("%s", line)
-        return variables, report
+        return variables, report, arrays
+
+    def _classes_hint(
+        self, report: matching.Report, arrays: Mapping[str, np.ndarray]
+    ) -> str:
+        """Says what to set where weights differ in their number of classes alone."""
+        ours = dict(matching.leaves(self.abstract_variables))
+        widths = {
+            (*arrays[name].shape[-1:], *ours[name].shape[-1:])
+            for name in report.mismatched
+        }
+        classes = self.config.data.num_classes
+        match [*widths] if report.misfit() else []:
+            case [(theirs, mine)] if theirs != mine == classes:
+                return f"; set --config.data.num_classes={theirs}"
+        return ""
 
     def _draw(self, names: Collection[str]) -> dict[str, jax.Array]:
         """Returns the random initial values of some variables alone."""
@@ -237,6 +257,7 @@ class Experiment:
         """Compiles the training step before the first batch is there."""
         parts = self.config.grad_accumulation
         compiled = self.lower_step(parts).compile()
+        host_memory.release_freed()
         if not self.debug_nans:
             return compiled
         return guards.name_nans(compiled, self.step_function(parts))

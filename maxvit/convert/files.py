@@ -35,7 +35,13 @@ def load(init_from: str) -> dict[str, np.ndarray]:
         path = find(published.path_of(init_from))
     else:
         path = hub.fetch(name, HUB_WEIGHTS)
-    arrays = weights.load(path, hub.digest(path))
+    digest = hub.digest(path)
+    if name is not None and digest is None:
+        logging.warning(
+            "%s is no link to a content called by its hash, so it cannot be checked",
+            path,
+        )
+    arrays = weights.load(path, digest)
     return _to_ours(init_from, arrays)
 
 

@@ -31,6 +31,9 @@ class Leaf(NamedTuple):
     ours: str
 
 
+# Names are counted up to the largest number, so a hostile one must not be endless.
+_NUMBER = r"(\d{1,2})"
+
 Kind = dict[str, Leaf]
 Table = dict[str, tuple[str, Kind]]
 Names = dict[str, tuple[str, Leaf]]  # their name -> our name and how to get there
@@ -68,7 +71,7 @@ class Format:
     @property
     def pattern(self) -> str:
         """A regular expression of block prefixes; its groups are the two numbers."""
-        return re.sub(r"\\\{.*?\\\}", lambda _: r"(\d+)", re.escape(self.block))
+        return re.sub(r"\\\{.*?\\\}", lambda _: _NUMBER, re.escape(self.block))
 
     def rows(self, table: Table, theirs: str = "", ours: str = "") -> Names:
         """Returns the arrays of a table under both prefixes."""
@@ -114,7 +117,7 @@ def write(form: Format, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
       ConfigError: the variables are not of a plain MaxViT, or not finite.
     """
     arrays = {name: np.asarray(leaf) for name, leaf in matching.leaves(variables)}
-    depths = _count(r"params/stage(\d+)/block(\d+)/", arrays, first_stage=1)
+    depths = _count(f"params/stage{_NUMBER}/block{_NUMBER}/", arrays, first_stage=1)
     projected = {
         (stage, block)
         for stage, depth in enumerate(depths)

@@ -66,10 +66,12 @@ def name_of(init_from: str) -> str | None:
     Raises:
       ConfigError: neither a path nor a published name.
     """
-    name = init_from.removeprefix(SCHEME)
+    if init_from == SCHEME:
+        raise ConfigError(f"{SCHEME} names no weights; give {SCHEME}NAME or a path")
     if not init_from.startswith(SCHEME) or path_of(init_from).exists():
         return None
-    if re.search(r"^[./~]|\.(safetensors|npz)$", name):
+    name = init_from.removeprefix(SCHEME).removeprefix("timm/")  # their owner there
+    if re.search(r"/|^[.~]|\.(safetensors|npz)$", name):
         return None  # a path with nothing there
     if name not in PUBLISHED:
         raise ConfigError(unknown("timm weight", name, PUBLISHED))

@@ -42,7 +42,7 @@ def of_shapes(shapes: Mapping[str, tuple[int, ...]]) -> Sizes | None:
     depths: dict[int, int] = {}
     channels: dict[int, int] = {}
     for name, shape in shapes.items():
-        if match := re.match(r"params/stage(\d+)/block(\d+)/(.*)", name):
+        if match := re.match(r"params/stage(\d{1,2})/block(\d{1,2})/", name):
             stage, block = int(match[1]), int(match[2])
             depths[stage] = max(depths.get(stage, 0), block + 1)
             if re.search(r"/(ffn/shrink|shrink_conv)/bias$", name):
@@ -71,7 +71,7 @@ def check(where: str, theirs: Sizes | None, ours: Sizes | None) -> None:
     """
     if theirs is None or ours is None or theirs == ours:
         return
-    if theirs.variant:
+    if theirs.variant and ours.variant:
         flags = f"--config.model.variant={theirs.variant}"
     else:
         flags = " ".join(

@@ -6,9 +6,12 @@ import subprocess
 import sys
 
 import pytest
+from absl.testing import flagsaver
 from PIL import Image
 
+from common import config as configs
 from common import dry_run, launch
+from common.errors import ConfigError, DataError
 from tests.common import launching, toy
 
 DIGITS = "--config=configs/maxvit/digits.py:smoke"
@@ -54,6 +57,16 @@ def test_help_needs_no_jax():
             "--mesh=data:64 makes 64 devices (data 64 x fsdp 1), --devices is 256",
         ),
         (["--mode=table", "--workdir=gs://b/run"], "mount a bucket"),
+        (["--mode=table", DIGITS], "--mode=table takes no --config"),
+        (["--mode=table", "--dry_run"], "--mode=table takes no --dry_run"),
+        (
+            ["--mode=plan", DIGITS, "--devices=8", "--dry_run"],
+            "--mode=plan takes no --dry_run",
+        ),
+        (
+            ["--mode=table", f"--workdir={__file__}/x"],
+            f"--workdir={__file__}/x cannot be written: Not a directory",
+        ),
         (["--confg=x"], "Unknown command line flag 'confg'. Did you mean: config"),
         ([], "--config is needed, e.g. one of configs/maxvit/*.py"),
         (
@@ -148,6 +161,51 @@ def test_workdir_that_is_a_file(tmp_path):
     code, _, err = maxvit(DIGITS, f"--workdir={tmp_path / 'file'}")
     assert code == 2
     assert err.splitlines()[-1].startswith(f"error: workdir {tmp_path / 'file'}: ")
+
+
+@pytest.mark.parametrize("mode", launch.MODES)
+def test_who_writes_tries_first(mode, tmp_path):
+    """In training every process checks it, at its own time."""
+    (tmp_path / "file").write_text("")
+    with flagsaver.flagsaver(mode=mode, workdir=str(tmp_path / "file" / "run")):
+        if mode in ("plan", "export"):
+            with pytest.raises(ConfigError, match=r"run cannot be written: Not a dir"):
+                launch._workdir()
+        else:
+            assert launch._workdir()
+    with flagsaver.flagsaver(mode=mode, workdir=str(tmp_path / "new")):
+        assert launch._workdir() == str(tmp_path / "new")
+    assert (tmp_path / "new").exists() == (mode in ("plan", "export"))
+
+
+class Adopting(toy.Toy):
+    """Its weights are gone, and it would set the seed of its data."""
+
+    adopted = ("data",)
+
+    def adopt(self, init_from, given, training=False):
+        raise DataError(f"no weights: searched {init_from}")
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_a_run_goes_on_without_the_weights_it_began_with(mode, tmp_path, caplog):
+    def adopt(given):
+        task = Adopting(toy.get_config(data__image_size=8, data__num_workers=0))
+        with flagsaver.flagsaver(mode=mode):
+            launch._adopt(task, "/no/w.npz", given, str(tmp_path))
+        return task.config.data.image_size, task.config.data.num_workers
+
+    with pytest.raises(DataError, match=r"/no/w\.npz"):
+        adopt(())  # no run
+    saved = toy.get_config(data__image_size=16, data__num_workers=2)
+    configs.save(saved, tmp_path, {})
+    if mode == "eval":
+        with pytest.raises(DataError, match=r"/no/w\.npz"):
+            adopt(())
+        return
+    assert adopt(()) == (16, 2)
+    assert f"searched /no/w.npz; what they expect is as in {tmp_path}" in caplog.text
+    assert adopt({"data.num_workers"}) == (16, 0)
 
 
 def test_indivisible_batch_names_both_numbers(tmp_path):

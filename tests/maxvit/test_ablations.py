@@ -1,5 +1,7 @@
 """Sizes and costs of the ablated models against the paper's table."""
 
+import zlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -74,21 +76,21 @@ def test_swin_like_depths():
 
 
 def test_the_order_is_the_order_of_computation():
-    """With every other layer silenced, only the layer named last sees the others."""
+    """A block returns what its last layer does; whoever is second sees the first."""
     fields = {"image_size": 32, "num_classes": 3, "depths": (1,), "channels": (8,)}
     images = jax.random.normal(jax.random.key(0), (1, 32, 32, 3))
     names = {"C": "mbconv", "BA": "block_attention", "GA": "grid_attention"}
 
     def noisy(shape_tree):
         def fill(path, leaf):
-            rng = np.random.default_rng(abs(hash(str(path))) % 2**32)
+            rng = np.random.default_rng(zlib.crc32(str(path).encode()))
             values = 0.3 * rng.normal(size=leaf.shape).astype(np.float32)
             return 1 + abs(values) if path[-1].key in ("scale", "var") else values
 
         return jax.tree_util.tree_map_with_path(fill, shape_tree)
 
     outputs = {}
-    for text in ("C-BA-GA", "C-GA-BA", "C-BA|GA"):
+    for text in ("C-BA-GA", "C-GA-BA"):
         model = create("testing", window_size=4, block_layout=text, **fields)
         variables = noisy(shapes(model, 32))
         _, state = model.apply(
@@ -98,11 +100,8 @@ def test_the_order_is_the_order_of_computation():
         outputs[text] = {
             name: block[full]["__call__"][0] for name, full in names.items()
         }
-        if "|" not in text:
-            last = names[text.rsplit("-", 1)[1]]
-            np.testing.assert_array_equal(
-                block["__call__"][0], block[last]["__call__"][0]
-            )
+        last = text.rsplit("-", 1)[1]
+        np.testing.assert_array_equal(block["__call__"][0], outputs[text][last])
     first, swapped = outputs["C-BA-GA"], outputs["C-GA-BA"]
     np.testing.assert_array_equal(first["C"], swapped["C"])
     assert not np.allclose(first["BA"], swapped["BA"])

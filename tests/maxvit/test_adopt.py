@@ -53,7 +53,7 @@ def test_the_table_is_what_is_published():
     ],
 )
 def test_a_published_name_sets_the_preprocessing(name, variant, expected, caplog):
-    adapted = task(variant=variant)
+    adapted = task(PUBLISHED[name].resolution, variant=variant)
     assert preprocess(adapted) == ("imagenet", "official")
     with caplog.at_level(logging.INFO, "absl"):
         adapted.adopt(f"timm:{name}", ())
@@ -86,6 +86,18 @@ def test_training_at_another_size_keeps_its_recipe(size, expected):
     # What is evaluated or run as it is gets what it expects, at any size.
     adapted.adopt("timm:maxvit_tiny_tf_224.in1k", ())
     assert preprocess(adapted) == ("imagenet", "0.95")
+
+
+@pytest.mark.parametrize(
+    ("size", "training", "warned"),
+    [(224, False, True), (384, False, False), (224, True, False)],
+)
+def test_another_size_than_the_weights_saw_is_told(size, training, warned, caplog):
+    name = "timm:maxvit_tiny_tf_384.in1k"
+    task(size).adopt(name, (), training)
+    warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    told = f"{name} saw images of 384 pixels and runs at 224 x 224; set --config.data."
+    assert warnings == ([f"{told}image_size=384"] if warned else [])
 
 
 def test_training_asks_the_config_file_for_the_size(release):
@@ -198,6 +210,14 @@ def test_the_config_file_tells_the_variant(release):
         task().adopt(str(release("maxvit_base_tf_384")), ())
     # Others are judged by their shapes, when they are read.
     task().adopt(str(release("maxvit_rmlp_tiny_rw_256")), ())
+
+
+def test_a_changed_variant_is_told_what_differs():
+    """It is no pure variant, so naming one changes nothing."""
+    swin = task(variant="T", depths=(2, 2, 6, 2))
+    with pytest.raises(ConfigError) as caught:
+        swin.adopt("timm:maxvit_tiny_tf_224.in1k", ())
+    assert str(caught.value).endswith("; set --config.model.depths=(2,2,5,2)")
 
 
 def test_a_file_that_bears_a_published_name(tmp_path):

@@ -87,6 +87,9 @@ def test_a_folder_stands_for_the_file_in_it(write, variables, tmp_path, monkeypa
         (NAME, f"did you mean timm:{NAME}"),
         ("timm:maxvit_tiny_tf_224", f"unknown timm weight .* did you mean {NAME!r}"),
         ("timm:maxvit_bse_tf_512.in1k", "did you mean 'maxvit_base_tf_512.in1k'"),
+        ("timm:timm/maxvit_bse_tf_512.in1k", "did you mean 'maxvit_base_tf_512.in1k'"),
+        ("timm:weights/model", r"no weights: searched weights/model"),
+        ("timm:", r"^timm: names no weights; give timm:NAME"),
     ],
 )
 def test_what_is_not_there_is_explained(source, message, tmp_path, monkeypatch):
@@ -142,6 +145,27 @@ def test_other_networks_and_broken_files_are_named(write, tmp_path):
         files.load(str(path))
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "stages.3000000000.blocks.0.conv.norm1.weight",
+        "stages.0.blocks.20000000000.conv.norm1.weight",
+        f"stages.0.blocks.{'9' * 5000}.conv.norm1.weight",
+    ],
+    ids=len,
+)
+def test_numbers_without_end_are_unknown_names(state_dict, name):
+    with pytest.raises(ConfigError, match=r"1 unknown \(stages\."):
+        convert.from_timm({**state_dict, name: np.ones(3, np.float32)})
+
+
+def test_our_own_names_have_an_end_too(variables):
+    flat = traverse_util.flatten_dict(variables, sep="/")
+    flat["params/stage1/block20000000000/mbconv/pre_norm/scale"] = np.ones(3)
+    with pytest.raises(ConfigError, match=r"1 unknown \(params/stage1/block2"):
+        convert.to_timm(traverse_util.unflatten_dict(flat, sep="/"))
+
+
 @pytest.fixture
 def cached(write, tmp_path, monkeypatch):
     """A cache as Hugging Face's library lays it out; no network."""
@@ -161,9 +185,26 @@ def cached(write, tmp_path, monkeypatch):
     return blob
 
 
-def test_a_published_name_is_read_from_the_cache_offline(cached, variables):
+@pytest.mark.usefixtures("cached")
+def test_a_published_name_is_read_from_the_cache_offline(variables, caplog):
     assert huggingface_hub.hf_hub_download  # The real library, not a stand-in.
+    for source in (f"timm:{NAME}", f"timm:timm/{NAME}"):
+        check_equal(files.load(source), variables)
+    assert "cannot be checked" not in caplog.text
+
+
+def test_a_cache_without_links_is_read_with_a_warning(cached, variables, caplog):
+    """As it is where the system has no symbolic links."""
+    repository = cached.parents[1]
+    (link,) = repository.glob("snapshots/*/model.safetensors")
+    link.unlink()
+    cached.rename(link)
     check_equal(files.load(f"timm:{NAME}"), variables)
+    assert f"{link} is no link" in caplog.text
+    # Whoever names a file of their own need not be told.
+    caplog.clear()
+    files.load(str(link))
+    assert "cannot be checked" not in caplog.text
 
 
 def test_a_changed_file_in_the_cache_is_refused(cached):

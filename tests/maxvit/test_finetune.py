@@ -84,6 +84,7 @@ def test_finetune_then_predict(release, pets, tmp_path):
 def test_released_weights_predict_without_a_run(release, pets, tmp_path):
     """The classes of the weights, and the preprocessing they expect."""
     image = pets / "dog" / "0.png"
+    (tmp_path / "class_names.json").write_text('["of", "another", "run"]')
     code, out, err = maxvit(
         "--config=configs/maxvit/folder.py:T,smoke",
         *ONE_STAGE,
@@ -97,6 +98,8 @@ def test_released_weights_predict_without_a_run(release, pets, tmp_path):
     )
     assert code == 0, err
     assert out.startswith(f"{image}: ")
+    named = {part.split()[0] for part in out.split(": ")[1].split(", ")}
+    assert named < set("0123456")
     assert "normalization: imagenet -> half" in err
     assert "preprocess.eval_crop" not in err
     assert "resized" not in err

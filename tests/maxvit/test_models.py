@@ -277,11 +277,6 @@ def test_few_stages_and_rectangles():
         (lambda: create("tiny", window_size=(7, 7, 7)), "positive integer or"),
         (lambda: create("tiny", image_size=0), "positive integer or .* given 0"),
         (lambda: create("tiny", image_size=(224, -1)), "positive integer or"),
-        (lambda: create("tiny", block_layout="C-GB"), "unknown layer in 'C-GB' 'GB'"),
-        (lambda: create("tiny", block_layout="C,BA"), "or 4 separated by commas"),
-        (lambda: create("tiny", block_layout="C-"), "unknown layer in 'C-' ''"),
-        (lambda: create("tiny", block_layout=3), "block_layout 3 must be"),
-        (lambda: create("tiny", block_layout="BA|GA-C"), "not the first"),
     ],
 )
 def test_mistakes_are_explained(call, message):

@@ -120,6 +120,12 @@ def test_nest_undoes_leaves():
     assert matching.nest(dict(matching.leaves(tree))) == tree
 
 
+@pytest.mark.parametrize("names", [("p/a", "p/a/b"), ("p/a/b", "p/a"), ("p", "p/a/b")])
+def test_an_array_inside_of_an_array_is_refused(names):
+    with pytest.raises(ConfigError, match=f"^{names[1]}: a part of .* an array too$"):
+        matching.nest(dict.fromkeys(names, np.ones(3)))
+
+
 def test_reshape_only_where_allowed_and_only_same_size():
     loaded = _loaded() | {"params/body/kernel": np.arange(6.0).reshape(1, 1, 2, 3)}
     assert matching.match(_target(), loaded)[1].mismatched

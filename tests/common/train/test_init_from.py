@@ -90,12 +90,31 @@ def test_a_head_of_other_classes_is_refused_with_the_flag(file):
     message = str(caught.value)
     assert "mismatched params/out/kernel: file float32[32,7]" in message
     assert message.endswith("--config.reinitialize=\"('^params/out/',)\"")
-    # To evaluate, there is no sense in a new head.
+    # To evaluate, there is no sense in a new head, only in the file's classes.
     reinitialize = experiment(reinitialize=("^params/out/",))
     with pytest.raises(
-        ConfigError, match=r"file float32\[32,7\], model float32\[32,10"
+        ConfigError,
+        match=r"float32\[32,7\], model .*\[32,10\]; set --config.data.num_classes=7$",
     ):
         reinitialize.load_variables(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("out__kernel", (31, 10)), ("hidden__bias", (7,))]
+)
+def test_other_misfits_are_not_taken_for_classes(file, name, shape):
+    path = file(**{f"params__{name}": np.ones(shape, np.float32)})
+    with pytest.raises(ConfigError, match="mismatched") as caught:
+        experiment().load_variables(path)
+    assert "num_classes" not in str(caught.value)
+
+
+@pytest.mark.parametrize("patterns", [("^params/out/",), ()])
+def test_something_to_start_anew_and_nothing_to_start_from_is_told(patterns, caplog):
+    experiment(reinitialize=patterns).init_state()
+    assert ("config.reinitialize is set but --init_from" in caplog.text) == any(
+        patterns
+    )
 
 
 def test_evaluation_takes_everything_from_the_file(random, file):

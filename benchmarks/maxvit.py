@@ -29,8 +29,8 @@ from benchmarks.side_by_side import Round, Worker, WorkerError, alternate
 from common.errors import ConfigError
 
 MEASURES = ("forward", "training", "resolution")
-# Of issue and paper: images per second over the peer's; the cost per megapixel at the
-# other sizes over that at 224.
+# What is aimed at: images per second over the peer's; the cost per megapixel at the
+# other sizes over that at 224, constant as the paper claims.
 TARGETS = {"forward": 1.3, "training": 1.1, "resolution": 1.3}
 PEER = ("eager", "eager channels-last", "compiled", "compiled channels-last")
 # Of a forward pass alone: weights are constants of the compiled program, batch norm is

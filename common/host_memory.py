@@ -7,6 +7,8 @@ of a step's processor time (benchmarks/README.md).
 """
 
 import ctypes
+import sys
+from collections.abc import Callable
 
 # Numbers of malloc.h.
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
@@ -18,8 +20,7 @@ def keep_freed() -> None:
     To be called before threads start: each would otherwise have a heap of its own, too
     small for what XLA asks for. Does nothing where the C library is another one.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
+    if mallopt := _function("mallopt"):
         mallopt(_ARENA_MAX, 1)
         mallopt(_MMAP_MAX, 0)
         mallopt(_TRIM_THRESHOLD, -1)
@@ -27,6 +28,12 @@ def keep_freed() -> None:
 
 def release_freed() -> None:
     """Gives what is free now back to the system, such as the compiler's memory."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
+    if trim := _function("malloc_trim"):
         trim(0)
+
+
+def _function(name: str) -> Callable[..., int] | None:
+    """Returns a function of glibc, None where the C library is another one."""
+    if sys.platform != "linux":  # elsewhere even the library cannot be opened so
+        return None
+    return getattr(ctypes.CDLL(None), name, None)

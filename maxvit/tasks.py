@@ -73,11 +73,12 @@ class Classification(classification.Classification):
         preprocess = self.config.preprocess
         skip = [field for field in preprocess if f"preprocess.{field}" in given]
         expected = expectations.find(init_from, skip)
+        current = ", ".join(f"{field} {value}" for field, value in preprocess.items())
         if expected is None:
             logging.info(
                 "nothing says what images %s expects: preprocess is %s",
                 init_from,
-                ", ".join(f"{k} {v}" for k, v in preprocess.items()),
+                current,
             )
             return
         if expected.variant in models.VARIANTS:
@@ -104,7 +105,7 @@ class Classification(classification.Classification):
                 init_from,
                 side,
                 *size,
-                ", ".join(f"{k} {v}" for k, v in preprocess.items()),
+                current,
             )
             return
         for field, value in expected.preprocess.items():

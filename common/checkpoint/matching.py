@@ -1,7 +1,6 @@
 """Putting named arrays into the structure of a model, with a strict account."""
 
 import difflib
-import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,8 +23,6 @@ class Report:
     """In the file but not in the target."""
     mismatched: dict[str, str] = field(default_factory=dict)
     """In both, with another shape or another kind of number."""
-    reshaped: dict[str, str] = field(default_factory=dict)
-    """Reshaped, as `allow_reshape` permits."""
     replaced: dict[str, str] = field(default_factory=dict)
     """Left as in the target, as `reinitialize` asks."""
     dropped: dict[str, str] = field(default_factory=dict)
@@ -69,7 +66,6 @@ def match(
     target: Mapping[str, Any],
     loaded: Mapping[str, np.ndarray],
     *,
-    allow_reshape: Sequence[str] = (),
     reinitialize: Sequence[str] = (),
 ) -> tuple[dict[str, Any], Report]:
     """Puts loaded arrays into the structure of a model's variables.
@@ -77,8 +73,6 @@ def match(
     Args:
       target: Nested mappings of arrays or `jax.ShapeDtypeStruct`.
       loaded: Flat names to arrays, as `load` returns them.
-      allow_reshape: Regular expressions, searched in target names, of arrays that
-          may be reshaped when they have as many elements.
       reinitialize: Regular expressions, searched in names, of what is not taken from
           the file, whether it fits or not, such as a classifier; these leaves stay
           as given in `target`, abstract ones included.
@@ -92,7 +86,6 @@ def match(
       ConfigError: A regular expression is invalid or fits no name of the target.
     """
     names = dict(leaves(target))
-    may_reshape = _matcher("allow_reshape", allow_reshape, names)
     anew = _matcher("reinitialize", reinitialize, names)
     report = Report()
     for name, array in loaded.items():
@@ -110,9 +103,6 @@ def match(
             report.missing[name] = f"model {_describe(leaf)}"
         elif fits and array.shape == tuple(leaf.shape):
             filled[name] = array.astype(leaf.dtype, copy=False)
-        elif fits and array.size == math.prod(leaf.shape) and may_reshape(name):
-            filled[name] = array.reshape(leaf.shape).astype(leaf.dtype, copy=False)
-            report.reshaped[name] = both
         else:
             report.mismatched[name] = both
     return fill(target, filled), report

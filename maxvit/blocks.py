@@ -16,8 +16,9 @@ import numpy as np
 
 from common.kernels.partition import Partition
 from common.kernels.window_attention import attention, relative_position_bias
+from common.models.layers import gelu
 from common.models.remat import remat
-from maxvit.layers import KERNEL_INIT, DropPath, Layer, MBConv, average_pool, gelu
+from maxvit.layers import KERNEL_INIT, DropPath, Layer, MBConv, average_pool
 from maxvit.layout import Layout
 
 Pair = tuple[int, int]

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from common.kernels.depthwise import depthwise_conv
+from common.models.layers import gelu, matrix_product
 
 # The official code draws every kernel and bias table from this one distribution.
 KERNEL_INIT = nn.initializers.normal(0.02)
@@ -19,32 +20,13 @@ BATCH_NORM = {"momentum": 0.99, "epsilon": 1e-3}
 LAYER_NORM_EPSILON = 1e-5
 
 
-# For the backward pass these two keep their input and small statistics; what else it
-# needs is cheaper to compute again than to keep (benchmarks/README.md).
-@jax.checkpoint
-def gelu(x: jax.Array) -> jax.Array:
-    """GELU in its tanh approximation, as in all published models."""
-    return nn.gelu(x, approximate=True)
-
-
+# For the backward pass it keeps its input and small statistics; what else it needs is
+# cheaper to compute again than to keep (benchmarks/README.md).
 def _is_statistic(primitive, *_, **__) -> bool:
     return primitive.name == "reduce_sum"
 
 
 BatchNorm = nn.remat(nn.BatchNorm, policy=_is_statistic)
-
-
-def _matrix_product(x, kernel, dimensions, **precision) -> jax.Array:
-    """The product of a Dense layer as one of two matrices.
-
-    Over all axes at once, XLA's CPU backend writes out a transposed copy of the
-    output's gradient to form the kernel's; of two matrices it needs none
-    (benchmarks/README.md).
-    """
-    y = jax.lax.dot_general(
-        x.reshape(-1, x.shape[-1]), kernel, (((1,), (0,)), ((), ())), **precision
-    )
-    return y.reshape(*x.shape[:-1], kernel.shape[-1])
 
 
 def average_pool(x: jax.Array) -> jax.Array:
@@ -90,7 +72,7 @@ class Layer(nn.Module, kw_only=True):
             features,
             use_bias,
             kernel_init=KERNEL_INIT,
-            dot_general=_matrix_product,
+            dot_general=matrix_product,
             name=name,
             **self.precision(),
         )

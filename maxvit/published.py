@@ -6,12 +6,12 @@ crop.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from pathlib import Path
 
+from common import results
 from common.config import unknown
-from common.errors import DataError
+from common.errors import ConfigError
 
 VARIANTS = ("T", "S", "B", "L", "XL")
 SIZES = (224, 384, 512)
@@ -72,6 +72,9 @@ class Result:
       pretraining: a key of `TRAININGS`.
       top1: in per cent.
       command: that printed it.
+
+    Raises:
+      ConfigError: a value that no result has.
     """
 
     variant: str
@@ -80,40 +83,23 @@ class Result:
     top1: float
     command: str
 
+    def __post_init__(self):
+        for what, value, choices in (
+            ("variant", self.variant, VARIANTS),
+            ("image_size", str(self.image_size), tuple(map(str, SIZES))),
+            ("pretraining", self.pretraining, TRAININGS),
+        ):
+            if value not in choices:
+                raise ConfigError(unknown(what, value, choices))
+        if not 0 < self.top1 <= 100:
+            raise ConfigError(f"top1={self.top1} must be in (0, 100]")
+        results.check_command(self.command)
+
 
 def read_results(path: Path = RESULTS) -> list[Result]:
     """Reads the results that `--mode=eval` runs gave and somebody wrote down.
 
-    Args:
-      path: CSV with the fields of `Result` as its header.
-
     Raises:
       DataError: naming the line that is not a result.
     """
-    names = [field.name for field in dataclasses.fields(Result)]
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.reader(file)
-        if next(rows, None) != names:
-            raise DataError(f"{path}: the first line must be {','.join(names)}")
-        return [_result(row, f"{path}:{rows.line_num}") for row in rows]
-
-
-def _result(row: list[str], place: str) -> Result:
-    try:
-        variant, size, pretraining, top1, command = row
-        result = Result(variant, int(size), pretraining, float(top1), command)
-    except ValueError as error:
-        raise DataError(f"{place} is not a result: {','.join(row)}") from error
-    for what, value, choices in (
-        ("variant", result.variant, VARIANTS),
-        ("image_size", str(result.image_size), map(str, SIZES)),
-        ("pretraining", result.pretraining, TRAININGS),
-    ):
-        choices = tuple(choices)
-        if value not in choices:
-            raise DataError(f"{place}: {unknown(what, value, choices)}")
-    if not 0 < result.top1 <= 100:
-        raise DataError(f"{place}: top1={result.top1} must be in (0, 100]")
-    if not result.command.strip():
-        raise DataError(f"{place}: command is empty; it is what makes a number ours")
-    return result
+    return results.read(path, Result)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
 
-from absl import flags
-
-from common.errors import ConfigError
-from maxvit.convert import command
+from common.checkpoint import conversion
 
 _USAGE = """Converts weights of MaxViT between libraries.
 
@@ -25,47 +22,22 @@ usage:
 A TensorFlow checkpoint is first turned into .npz where TensorFlow is installed:
   python -m maxvit.convert.dump_tensorflow CHECKPOINT DEST.npz
 """
-_SUFFIXES = (".safetensors", ".npz")
-_FLAGS = flags.FlagValues()
-_TO = flags.DEFINE_enum(
-    "to", "multiaxis", ["multiaxis", "timm"], "Whose names.", flag_values=_FLAGS
-)
 
 
-def main(words: Sequence[str]) -> str:
-    """Converts one file.
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command with `argv`, `sys.argv` by default, and ends the process."""
+    conversion.run(_convert, ("multiaxis", "timm"), _USAGE, argv)
 
-    Args:
-      words: source and destination.
 
-    Returns:
-      What was written.
-
-    Raises:
-      ConfigError: the words, the source or the destination cannot be used.
-    """
-    if len(words) != 2:
-        raise ConfigError(f"SOURCE and DEST are needed, got {list(words)}; see --help")
-    source, dest = words[0], Path(words[1]).expanduser()
-    # Before a large file is read or fetched.
-    if dest.suffix not in _SUFFIXES:
-        raise ConfigError(f"DEST {dest} must end in one of {', '.join(_SUFFIXES)}")
-
-    from common.checkpoint import matching, weights
+def _convert(source: str, names: str) -> Mapping[str, Any]:
+    from common.checkpoint import matching
     from maxvit.convert import files, timm
 
     arrays = files.load(source)
     matching.check_finite(source, arrays)
     variables = matching.nest(arrays)
-    if _TO.value == "timm":
-        variables = timm.to_timm(variables)
-    try:
-        digest = weights.save(dest, variables)
-    except OSError as error:
-        raise ConfigError(f"cannot write {dest}: {error}") from error
-    count = len(dict(matching.leaves(variables)))
-    return f"{dest}: {count} arrays, SHA-256 {digest}"
+    return timm.to_timm(variables) if names == "timm" else variables
 
 
 if __name__ == "__main__":
-    command.run(main, _USAGE, _FLAGS)
+    main()

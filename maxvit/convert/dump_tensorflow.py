@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from common import atomic
+from common import atomic, command
 from common.checkpoint import matching
 from common.errors import ConfigError, DataError
-from maxvit.convert import command
 from maxvit.convert.tensorflow import is_bookkeeping
 
 _USAGE = """Writes the variables of a TensorFlow checkpoint (TF1 or TF2) as .npz.

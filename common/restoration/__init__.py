@@ -1,0 +1,1 @@
+"""Image to image: what every restoration paper shares beyond its network."""

@@ -7,6 +7,8 @@ layer, maps are concatenated before 1 x 1 convolutions, and features are resized
 `maxim.models` fit. For the published variants alone, with equal sizes on both axes.
 """
 
+# ruff: noqa: D101, D102, D103 (the parts are those of maxim.layers and maxim.blocks)
+
 from __future__ import annotations
 
 from typing import Any
@@ -167,13 +169,19 @@ class CrossGating(nn.Module):
     @nn.compact
     def __call__(self, x, y):
         if self.upsample_y:
-            y = nn.ConvTranspose(self.features, (2, 2), (2, 2), name="ConvTranspose_0")(y)
+            y = nn.ConvTranspose(self.features, (2, 2), (2, 2), name="ConvTranspose_0")(
+                y
+            )
         x = conv(self.features, 1, "Conv_0")(x)
         y = conv(self.features, 1, "Conv_1")(y)
         shortcut_x, shortcut_y = x, y
-        x = nn.gelu(nn.Dense(self.features, name="in_project_x")(norm("LayerNorm_x")(x)))
+        x = nn.gelu(
+            nn.Dense(self.features, name="in_project_x")(norm("LayerNorm_x")(x))
+        )
         gate_x = Gate(self.side, name="SplitHeadMultiAxisGating_x")(x)
-        y = nn.gelu(nn.Dense(self.features, name="in_project_y")(norm("LayerNorm_y")(y)))
+        y = nn.gelu(
+            nn.Dense(self.features, name="in_project_y")(norm("LayerNorm_y")(y))
+        )
         gate_y = Gate(self.side, name="SplitHeadMultiAxisGating_y")(y)
         y = nn.Dense(self.features, name="out_project_y")(y * gate_x) + shortcut_y
         x = nn.Dense(self.features, name="out_project_x")(x * gate_y)
@@ -310,7 +318,7 @@ class Plain(nn.Module):
                 name = f"stage_{s}_cross_gating_block_{i}"
                 block = CrossGating(widths[i], sides[i], True, name=name)
                 skips[i], gate = block(jnp.concatenate(parts, -1), gate)
-            decoded = [None] * self.depth
+            decoded = {}
             for i in reversed(levels):
                 parts = []
                 for j in reversed(levels):

@@ -216,11 +216,13 @@ class Classification(Task):
 
     def pictures(
         self,
+        variables: Variables,
         outputs: Mapping[str, np.ndarray],
         source: Source,
         workdir: Path,
     ) -> list[tuple[str, Path]]:
         """The confusion matrix, and examples with the most confident errors first."""
+        del variables
         from common import classification_pictures
 
         names = _padded(source.class_names, self.num_classes)

@@ -83,6 +83,7 @@ def default() -> ml_collections.ConfigDict:
     config.data = ml_collections.ConfigDict()
     config.data.source = "fake"
     config.data.name = ""
+    config.data.pairs = False  # fake data: an image and its target, no labels
     config.data.dir = config_dict.placeholder(str)  # --data_dir wins
     config.data.train_split = "train"
     config.data.eval_split = "validation"

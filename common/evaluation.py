@@ -8,7 +8,11 @@ a rank correlation go the same way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+import queue
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import jax
 import numpy as np
@@ -17,6 +21,7 @@ from jax.sharding import Mesh
 
 from common.errors import DataError
 from common.parallel import sharding
+from common.parallel.gather import gather
 from common.task import Batch, Task, Variables
 from common.train.guards import StopRequested
 
@@ -70,6 +75,65 @@ def run(
     if pending is not None:
         collected.append(jax.device_get(pending))
     return _join(collected, num_examples)
+
+
+Evaluator = Callable[[Mapping[str, np.ndarray]], Mapping[str, float]]
+
+
+def run_each(
+    evaluators: Sequence[Evaluator],
+    batches: Iterator[Mapping[str, np.ndarray]],
+    num_examples: int,
+    stop: Callable[[], bool] = lambda: False,
+) -> dict[str, np.ndarray]:
+    """Evaluates examples one by one, for examples of different sizes.
+
+    Args:
+      evaluators: from `Task.evaluator`, one for each device to use at once.
+      batches: of one example each, on the host, as many in every process.
+      num_examples: as for `run`.
+      stop: as for `run`.
+
+    Returns:
+      As `run`.
+
+    Raises:
+      StopRequested, DataError, RuntimeError: as `run`.
+    """
+    free: queue.SimpleQueue[Evaluator] = queue.SimpleQueue()
+    for evaluator in evaluators:
+        free.put(evaluator)
+
+    def score(example: Mapping[str, np.ndarray]) -> dict[str, float]:
+        evaluator = free.get()
+        try:
+            scores = evaluator(example) if example["mask"] else {}
+        finally:
+            free.put(evaluator)
+        facts = {"id": int(example["id"]), "mask": bool(example["mask"])}
+        return facts | {name: float(value) for name, value in scores.items()}
+
+    rows: list[dict[str, float]] = []
+    pending: deque[Future[dict[str, float]]] = deque()
+    with ThreadPoolExecutor(len(evaluators)) as pool:
+        for batch in batches:
+            if stop():
+                raise StopRequested
+            # As many images wait as are being worked on.
+            if len(pending) == 2 * len(evaluators):
+                rows.append(pending.popleft().result())
+            example = {name: array[0] for name, array in batch.items()}
+            pending.append(pool.submit(score, example))
+        rows += [future.result() for future in pending]
+    return _join([_columns(sum(gather(rows), []))], num_examples)
+
+
+def _columns(rows: Sequence[Mapping[str, float]]) -> dict[str, np.ndarray]:
+    """Returns name -> one value of each row; stand-ins have no scores."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {
+        name: np.asarray([row.get(name, math.nan) for row in rows]) for name in names
+    }
 
 
 def _join(

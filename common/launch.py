@@ -6,10 +6,9 @@ line), 75 preempted and saved (run the same command again), 76 diverged.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-import glob
 import importlib
-import importlib.util
 import logging as std_logging
 import os
 import re
@@ -17,7 +16,7 @@ import sys
 import tempfile
 import traceback
 import types
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -27,8 +26,8 @@ from ml_collections import config_flags
 from ml_collections.config_flags.config_flags import ConfigFileFlagParser
 
 from common import config as configs
-from common import host_memory
 from common.errors import ConfigError, DataError, Diverged, Preempted
+from common.runtime import setup_runtime
 
 if TYPE_CHECKING:
     from common.task import Task
@@ -97,12 +96,33 @@ _PROCESS_ID = flags.DEFINE_integer(
 )
 
 
+@dataclasses.dataclass(frozen=True)
+class _Package:
+    """What a package hands to `run`, see there."""
+
+    name: str
+    summary: str
+    tasks: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    modes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    predict: str | None = None
+    flags: str | None = None
+    presets: str | None = None
+
+    def given(self) -> list[str]:
+        """Returns which of its own flags are on the command line."""
+        own = FLAGS.get_flags_for_module(self.flags) if self.flags else []
+        return [f"--{flag.name}" for flag in own if flag.present]
+
+
 def run(
     *,
     package: str,
     summary: str,
     tasks: Mapping[str, str],
     modes: Mapping[str, str] = types.MappingProxyType({}),
+    predict: str | None = None,
+    flags: str | None = None,
+    presets: str | None = None,
 ) -> NoReturn:
     """Parses the command line, does what it says, and ends the process.
 
@@ -112,25 +132,32 @@ def run(
       tasks: name in `config.task` -> "module:Class" of a `common.task.Task`.
       modes: further values of `--mode` -> "module:function", which takes the workdir
         or None, needs no config, and returns what is printed.
+      predict: "module:function" in place of `common.modes.predict`; takes the task,
+        the config, the workdir and `--init_from`, of which one may be None.
+      flags: module that defines further flags, which only `predict` reads. Light to
+        import.
+      presets: "module:function" from the value of `--task`, one of those flags, to
+        the config file with its argument, and to what `--init_from` would be.
     """
+    if flags is not None:
+        importlib.import_module(flags)
+    given = _Package(package, summary, tasks, modes, predict, flags, presets)
     app.run(
-        functools.partial(_main, package, tasks, modes),
-        flags_parser=functools.partial(_parse, package, summary, modes),
+        functools.partial(_main, given),
+        flags_parser=functools.partial(_parse, given),
     )
     raise AssertionError("app.run does not return")
 
 
-def _parse(
-    package: str, summary: str, modes: Mapping[str, str], argv: Sequence[str]
-) -> list[str]:
+def _parse(package: _Package, argv: Sequence[str]) -> list[str]:
     """Parses flags; any mistake is one line and exit code 2."""
     if {"--help", "-h", "--helpfull", "--helpshort", "-help"} & set(argv[1:]):
-        sys.stdout.write(_help(package, summary, modes))
+        sys.stdout.write(_help(package))
         sys.exit(0)
     try:
         rest = FLAGS(argv)
         if _CONFIG.value is not None:
-            _check_file(package, config_flags.get_config_filename(FLAGS["config"]))
+            _check_file(package.name, config_flags.get_config_filename(FLAGS["config"]))
         return rest
     except Exception as error:  # A config file is code, and can raise anything.
         _fail(_explain_override(argv) or _explain(error))
@@ -187,16 +214,22 @@ def _explain_override(argv: Sequence[str]) -> str | None:
     return None
 
 
-def _help(package: str, summary: str, modes: Iterable[str] = ()) -> str:
-    experiments = "\n".join(f"  {file}" for file in _files(package))
-    command = f"python -m {package}.main"
-    own = "".join(f"\n  {command} --mode={mode}" for mode in modes)
-    return f"""{summary}
+def _help(package: _Package) -> str:
+    experiments = "\n".join(f"  {file}" for file in _files(package.name))
+    command = f"python -m {package.name}.main"
+    predict = f"{command} --mode=predict --workdir=DIR --image=FILE [FILE ...]"
+    if package.predict:
+        predict = f"{command} --mode=predict --workdir=DIR --input=DIR --output=DIR"
+    if package.presets:
+        predict += f"\n  {command} --mode=predict --task=NAME --input=DIR --output=DIR"
+    own = "".join(f"\n  {command} --mode={mode}" for mode in package.modes)
+    further = FLAGS.module_help(sys.modules[package.flags]) if package.flags else ""
+    return f"""{package.summary}
 
 usage:
   {command} --config=FILE[:ARGS] --workdir=DIR [--config.FIELD=VALUE ...]
   {command} --mode=eval --workdir=DIR
-  {command} --mode=predict --workdir=DIR --image=FILE [FILE ...]
+  {predict}
   {command} --mode=export --workdir=DIR
   {command} --config=FILE --dry_run
   {command} --mode=plan --config=FILE --devices=N --mesh=data:D,fsdp:F{own}
@@ -205,26 +238,21 @@ experiments (each file's first lines say what it needs):
 {experiments}
 
 flags:
-{FLAGS.module_help(sys.modules[__name__])}
+{FLAGS.module_help(sys.modules[__name__])}{further}
 exit codes: 0 done, 1 bug, 2 flag, config or data error, 75 preempted and saved
 (run the same command again), 76 diverged.
 """
 
 
-def _main(
-    package: str,
-    tasks: Mapping[str, str],
-    modes: Mapping[str, str],
-    argv: Sequence[str],
-) -> int:
+def _main(package: _Package, argv: Sequence[str]) -> int:
     try:
-        _check_mode(modes, argv[1:])
-        setup_logging(package)
-        if _MODE.value in modes:
+        _check_mode(package, argv[1:])
+        setup_logging(package.name)
+        if _MODE.value in package.modes:
             workdir = _workdir()
-            sys.stdout.write(_find(modes[_MODE.value])(workdir) + "\n")
+            sys.stdout.write(_find(package.modes[_MODE.value])(workdir) + "\n")
         else:
-            _dispatch(package, tasks, argv[1:])
+            _dispatch(package, argv[1:])
     except ConfigError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         return EXIT_CONFIG
@@ -237,24 +265,33 @@ def _main(
     return 0
 
 
-def _check_mode(modes: Iterable[str], rest: Sequence[str]) -> None:
+def _check_mode(package: _Package, rest: Sequence[str]) -> None:
     """Checks the mode and the flags that only some modes have."""
-    mode = _MODE.value
+    mode, modes = _MODE.value, package.modes
     if mode not in (*MODES, *modes):
         raise ConfigError(configs.unknown("mode", mode, (*MODES, *modes)))
     images = (*_IMAGE.value, *rest)
     if images and mode != "predict":
         raise ConfigError(f"{images[0]!r} is given, but --mode is {mode}")
-    given = {"devices": _DEVICES.value, "mesh": _MESH.value}
-    if mode != "plan" and any(given.values()):
-        names = " and ".join(f"--{name}" for name in given if given[name])
-        raise ConfigError(f"{names} can be given with --mode=plan, --mode is {mode}")
+    if images and package.predict:
+        raise ConfigError(f"{images[0]!r}: images are given with --input here")
+    _check_only("plan", [f"--{flag.name}" for flag in (_DEVICES, _MESH) if flag.value])
+    _check_only("predict", package.given())
     if mode in modes and _CONFIG.value is not None:
         raise ConfigError(f"--mode={mode} takes no --config")
     if _DRY_RUN.value and mode in ("plan", *modes):
         raise ConfigError(f"--mode={mode} takes no --dry_run")
     if mode == "plan" and _DEVICES.value is None:
         raise ConfigError("--mode=plan needs --devices=N")
+
+
+def _check_only(mode: str, given: Sequence[str]) -> None:
+    """Refuses flags of one mode in another."""
+    if given and _MODE.value != mode:
+        raise ConfigError(
+            f"{' and '.join(given)} can be given with --mode={mode}, --mode is "
+            f"{_MODE.value}"
+        )
 
 
 def _find(name: str) -> Any:
@@ -308,16 +345,16 @@ def _adopt(
         task.config.update_from_flattened_dict(kept)
 
 
-def _dispatch(package: str, tasks: Mapping[str, str], rest: Sequence[str]) -> None:
+def _dispatch(package: _Package, rest: Sequence[str]) -> None:
     images = [os.path.expanduser(path) for path in (*_IMAGE.value, *rest)]
-    config, overrides = _load_config(package)
-    configs.validate(config, tasks)
+    preset = _preset(package)
+    config, overrides = _load_config(package, preset and preset[0])
+    configs.validate(config, package.tasks)
     workdir = _workdir()
-    leaves_something = _MODE.value not in ("benchmark", "plan") and not _DRY_RUN.value
-    if workdir is None and leaves_something:
-        raise ConfigError("--workdir is needed")
-    data_dir, init_from = _path(_DATA_DIR.value), _path(_INIT_FROM.value)
-    task = _find(tasks[config.task])(config)
+    data_dir = _path(_DATA_DIR.value)
+    init_from = _path(_INIT_FROM.value) or (preset and preset[1])
+    _check_workdir(package, workdir, init_from)
+    task = _find(package.tasks[config.task])(config)
     # Resumed without --config, a run has the config it saved, adapted when it began.
     resumed = _CONFIG.value is None and _MODE.value == "train"
     if init_from is not None and not resumed:
@@ -338,13 +375,16 @@ def _dispatch(package: str, tasks: Mapping[str, str], rest: Sequence[str]) -> No
     if _MODE.value == "benchmark":
         modes.benchmark(task, config, data_dir)
         return
+    if _MODE.value == "predict" and package.predict:
+        _find(package.predict)(task, config, workdir, init_from)
+        return
     assert workdir is not None  # checked above
     if _MODE.value == "train":
         modes.train(
             task,
             config,
             workdir,
-            package=package,
+            package=package.name,
             data_dir=data_dir,
             init_from=init_from,
             resume=_RESUME.value,
@@ -361,26 +401,54 @@ def _dispatch(package: str, tasks: Mapping[str, str], rest: Sequence[str]) -> No
         modes.predict(task, config, workdir, images, init_from)
 
 
+def _preset(package: _Package) -> tuple[str, str] | None:
+    """Returns config file and weights of `--task`, if it is given."""
+    name = FLAGS["task"].value if package.presets else None
+    if package.presets is None or name is None:
+        return None
+    for other in (_CONFIG, _WORKDIR):
+        if other.value is not None:
+            raise ConfigError(f"--task={name} and --{other.name} exclude each other")
+    return _find(package.presets)(name)
+
+
+def _check_workdir(
+    package: _Package, workdir: str | None, init_from: str | None
+) -> None:
+    """Refuses a mode without the run it reads or writes."""
+    mode = _MODE.value
+    if workdir is not None or mode in ("benchmark", "plan") or _DRY_RUN.value:
+        return
+    if mode != "predict" or not package.predict:
+        raise ConfigError("--workdir is needed")
+    if init_from is None:
+        raise ConfigError("--workdir or --init_from is needed")
+
+
 def _path(path: str | None) -> str | None:
     """Expands `~`, which a shell leaves alone in `--flag=~/x`."""
     return None if path is None else os.path.expanduser(path)
 
 
-def _load_config(package: str) -> tuple[ml_collections.ConfigDict, dict[str, Any]]:
+def _load_config(
+    package: _Package, preset: str | None
+) -> tuple[ml_collections.ConfigDict, dict[str, Any]]:
     """Returns the config with `--fake_data` applied, and the overrides."""
-    if _CONFIG.value is not None:
+    overrides: dict[str, Any] = {}
+    if preset is not None:
+        config: Any = ConfigFileFlagParser("config").parse(str(_ROOT / preset))
+    elif _CONFIG.value is not None:
         config = _CONFIG.value
         overrides = dict(config_flags.get_override_values(FLAGS["config"]))
     else:
         workdir = _path(_WORKDIR.value)
-        saved = configs.load(workdir) if workdir else None
-        if saved is None:
+        config = configs.load(workdir) if workdir else None
+        if config is None:
+            needed = f"--config is needed, e.g. one of configs/{package.name}/*.py"
+            if package.presets and _MODE.value == "predict":
+                needed = "one of --task, --config and --workdir is needed"
             searched = f" ({workdir} holds no config.json)"
-            raise ConfigError(
-                f"--config is needed, e.g. one of configs/{package}/*.py"
-                f"{searched if workdir else ''}"
-            )
-        config, overrides = saved, {}
+            raise ConfigError(needed + (searched if workdir else ""))
     if _FAKE_DATA.value:
         config.data.source = "fake"
         overrides["data.source"] = "fake"
@@ -398,72 +466,3 @@ def setup_logging(package: str) -> None:
             record.levelno > std_logging.INFO or record.pathname.startswith(ours)
         )
     )
-
-
-def setup_runtime(
-    coordinator_address: str | None = None,
-    num_processes: int | None = None,
-    process_id: int | None = None,
-) -> None:
-    """Sets up memory and connects the processes of a run; before any device use.
-
-    Args:
-      coordinator_address: host:port of process 0; with it the other two are needed.
-      num_processes: of the run. Without an address, several processes are started by
-        SLURM, Open MPI or a TPU pod, which JAX recognises by itself.
-      process_id: of this process.
-
-    Raises:
-      ConfigError: some but not all of the three were given.
-    """
-    import jax
-
-    if _only_cpus(os.environ):
-        host_memory.keep_freed()
-    given = (coordinator_address, num_processes, process_id)
-    if given != (None, None, None):
-        if coordinator_address is None or num_processes is None or process_id is None:
-            raise ConfigError(
-                "--coordinator_address, --num_processes and --process_id go together"
-            )
-        if process_id >= num_processes:
-            raise ConfigError(
-                f"--process_id={process_id} must be below "
-                f"--num_processes={num_processes}"
-            )
-        jax.distributed.initialize(coordinator_address, num_processes, process_id)
-    elif _in_cluster(os.environ):
-        jax.distributed.initialize()
-    if jax.process_count() > 1:
-        prefix = f"[{jax.process_index()}] "
-        logging.get_absl_handler().setFormatter(
-            std_logging.Formatter(prefix + "%(asctime)s %(message)s", "%H:%M:%S")
-        )
-    logging.info(
-        "%d x %s, process %d of %d",
-        jax.device_count(),
-        jax.devices()[0].device_kind,
-        jax.process_index(),
-        jax.process_count(),
-    )
-
-
-def _only_cpus(environment: Mapping[str, str]) -> bool:
-    """Whether JAX will use the CPU: it must, or nothing else is installed."""
-    if platforms := environment.get("JAX_PLATFORMS"):
-        return platforms == "cpu"
-    return not any(map(importlib.util.find_spec, ("jax_plugins", "libtpu")))
-
-
-def _in_cluster(environment: Mapping[str, str]) -> bool:
-    """Whether this is a TPU, or a launcher that JAX recognises started several.
-
-    On a TPU the metadata server knows the other hosts, and one host is a pod of one.
-    """
-    if importlib.util.find_spec("libtpu") and (
-        glob.glob("/dev/accel*") or glob.glob("/dev/vfio/[0-9]*")
-    ):
-        return True
-    steps = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
-    tasks = next((environment[name] for name in steps if name in environment), 1)
-    return int(tasks) > 1

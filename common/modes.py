@@ -23,7 +23,7 @@ from common.train import loop, outcome
 from common.train.experiment import Experiment
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     """Writes results to stdout, from one process; logs go to stderr."""
     if jax.process_index() == 0:
         sys.stdout.write(text + "\n")
@@ -51,15 +51,15 @@ def train(
     step = int(metrics.pop("step"))
     home = Path(workdir)
     shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-    _say(f"\nstep {step}: {shown or 'not evaluated'}")
+    say(f"\nstep {step}: {shown or 'not evaluated'}")
     if not (home / "report.html").exists():
         return
-    _say(f"report: {home / 'report.html'}")
+    say(f"report: {home / 'report.html'}")
     examples = sorted((home / "examples").glob("*.png"))
     if examples:
         words = [_python(), "-m", f"{package}.main", "--mode=predict"]
-        words += [f"--workdir={workdir}", f"--image={examples[0]}"]
-        _say(f"try: {shlex.join(words)}")
+        words += [f"--workdir={workdir}", *task.predict_words(examples[0], home)]
+        say(f"try: {shlex.join(words)}")
 
 
 def _python() -> str:
@@ -75,12 +75,22 @@ def evaluate(
     data_dir: str | None,
     init_from: str | None,
 ) -> dict[str, float]:
-    """Evaluates saved variables and prints the metrics as one line of JSON."""
+    """Evaluates saved variables and prints the metrics as one line of JSON.
+
+    What else the task has to show is in `workdir/evaluation`.
+    """
     experiment = Experiment(task, config, data_dir)
     logging.info("data: %d evaluation examples", len(experiment.eval_source))
-    variables, where = _variables(experiment, workdir, init_from)
-    metrics = task.summarize(experiment.evaluate(variables))
-    _say(json.dumps({"variables": where, **metrics}))
+    variables, where = find_variables(experiment, workdir, init_from)
+    outputs = experiment.evaluate(variables)
+    metrics = task.summarize(outputs)
+    say(json.dumps({"variables": where, **metrics}))
+    variables = jax.device_get(experiment.replicate(variables))
+    if jax.process_index() == 0:
+        folder = Path(workdir) / "evaluation"
+        folder.mkdir(parents=True, exist_ok=True)
+        task.pictures(variables, outputs, experiment.eval_source, folder)
+        logging.info("pictures and tables: %s", folder)
     return metrics
 
 
@@ -97,12 +107,12 @@ def predict(
     for path in images:
         if not Path(path).is_file():
             raise DataError(f"no image file {path}")
-    variables, _ = _variables(_on_one_device(task, config), workdir, init_from)
+    variables, _ = find_variables(on_one_device(task, config), workdir, init_from)
     # What lies beside other weights says nothing of these.
     home = Path(init_from or workdir)
     lines = task.predict(variables, images, home.parent if home.is_file() else home)
     for line in lines:
-        _say(line)
+        say(line)
     return lines
 
 
@@ -110,12 +120,12 @@ def export(
     task: Task, config: ml_collections.ConfigDict, workdir: str, init_from: str | None
 ) -> Path:
     """Writes the task's inference function to `inference.jaxexport` in `workdir`."""
-    variables, where = _variables(_on_one_device(task, config), workdir, init_from)
+    variables, where = find_variables(on_one_device(task, config), workdir, init_from)
     images = task.batch_spec(1)["image"]
     path = Path(workdir) / "inference.jaxexport"
     exports.write(path, task.inference(variables), images)
     exported = exports.read(path)  # what was written can be read
-    _say(
+    say(
         f"{path}: {path.stat().st_size / 2**20:.1f} MiB, from {where}\n"
         f"takes {_shapes(exported.in_avals)}, returns {_shapes(exported.out_avals)}\n"
         "use, with jax and flatbuffers: jax.export.deserialize(bytearray(open("
@@ -129,21 +139,35 @@ def _shapes(arrays: Sequence[Any]) -> str:
     return ", ".join(parts)
 
 
-def _on_one_device(task: Task, config: ml_collections.ConfigDict) -> Experiment:
+def on_one_device(task: Task, config: ml_collections.ConfigDict) -> Experiment:
     """One device is enough for single images, whatever mesh the run had."""
     config.mesh.data = config.mesh.fsdp = 1
     return Experiment(task, config, devices=jax.local_devices()[:1])
 
 
-def _variables(
-    experiment: Experiment, workdir: str, init_from: str | None
+def find_variables(
+    experiment: Experiment, workdir: str | None, init_from: str | None
 ) -> tuple[Variables, str]:
     """Finds weights: what was asked for, else the newest state, else a release.
 
     The state comes first because a run that was extended has older released weights.
+
+    Args:
+      experiment: of the model.
+      workdir: of the run whose weights are used; needed without `init_from`.
+      init_from: as for `Task.read_weights`.
+
+    Returns:
+      The variables, and where they are from.
+
+    Raises:
+      ConfigError: the weights are not the model's.
+      DataError: there are none.
     """
     if init_from is not None:
         return experiment.load_variables(init_from), init_from
+    if workdir is None:
+        raise DataError("no weights to use: neither a run nor --init_from is given")
     directory, released = Path(workdir) / "checkpoints", Path(workdir) / outcome.WEIGHTS
     if directory.is_dir():
         checkpoints = Checkpoints(workdir, read_only=True)
@@ -185,7 +209,7 @@ def benchmark(
         "images_per_second_fixed_batch": steps * config.batch_size / fixed,
         "input_wait_share": max(0.0, 1 - fixed / piped),
     }
-    _say(json.dumps(result))
+    say(json.dumps(result))
     return result
 
 

@@ -146,19 +146,48 @@ class Task(abc.ABC):
     def evaluate(self, variables: Variables, batch: Batch) -> Mapping[str, jax.Array]:
         """The evaluation forward pass: name -> `[B, ...]`, kept for every example."""
 
+    def evaluator(
+        self, variables: Variables
+    ) -> Callable[[Mapping[str, np.ndarray]], Mapping[str, float]] | None:
+        """Returns what scores one evaluation example on the host; None by default.
+
+        For examples whose sizes differ, so that they can be no batch. Where there is
+        one, `evaluate` is not used.
+
+        Args:
+          variables: on the device that the scoring shall use.
+        """
+        del variables
+        return None
+
     @abc.abstractmethod
     def summarize(self, outputs: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Metrics of all examples, each counted once; the most important first."""
 
     def pictures(
         self,
+        variables: Variables,
         outputs: Mapping[str, np.ndarray],
         source: Source,
         workdir: Path,
     ) -> list[tuple[str, Path]]:
-        """Draws what the report shows of the final evaluation: (caption, path)."""
-        del outputs, source, workdir
+        """Draws what the report shows of an evaluation: (caption, path).
+
+        What else of an evaluation is worth a file is written here, too.
+
+        Args:
+          variables: that were evaluated, on the host.
+          outputs: of the evaluation.
+          source: the evaluation data.
+          workdir: where the files go.
+        """
+        del variables, outputs, source, workdir
         return []
+
+    def predict_words(self, example: Path, workdir: Path) -> list[str]:
+        """Returns the flags with which `--mode=predict` runs an example of a run."""
+        del workdir
+        return [f"--image={example}"]
 
     @abc.abstractmethod
     def predict(

@@ -156,8 +156,8 @@ class EncoderBlock(MultiAxis):
         enc: jax.Array | None = None,
         dec: jax.Array | None = None,
         train: bool = False,
-    ) -> tuple[jax.Array | None, jax.Array]:
-        """Returns the input of the level below, or None, and the map of this level.
+    ) -> tuple[jax.Array, jax.Array]:
+        """Returns the input of the level below, if there is one, and this one's map.
 
         Args:
           parts: of the input, as if concatenated.
@@ -198,7 +198,7 @@ class EncoderBlock(MultiAxis):
                 **self.shared(),
             )((x,), enc + dec, train)
         if not self.downsample:
-            return None, x
+            return x, x
         return self.conv(self.features, 4, "Conv_1", stride=2)(x), x
 
 

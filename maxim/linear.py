@@ -9,6 +9,7 @@ concatenation is ever formed, and the products run at the lower of both resoluti
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import operator
 
@@ -47,7 +48,7 @@ class Linear:
         bias = self.bias
         if bias is not None:
             bias = jnp.matmul(bias, matrix, precision="highest")
-        return self.replace(kernel=kernel, bias=bias)
+        return dataclasses.replace(self, kernel=kernel, bias=bias)
 
     def without_bias(self) -> jax.Array:
         """Applies all but the bias."""

@@ -173,9 +173,8 @@ class MAXIM(Layer):
     ) -> tuple[list[jax.Array], jax.Array]:
         """Returns the encoder's maps, from fine to coarse, and the bottleneck's."""
         encoded: list[jax.Array] = []
-        x: Any = None
+        down: tuple[jax.Array, ...] = ()
         for level in range(self.depth):
-            parts = tuple(inputs[level : level + 1])
             gate = (before.encoded[level], before.decoded[level]) if before else ()
             block = remat(EncoderBlock, self.remat, static_argnums=4)(
                 # The finest input is both the block's input and its skip.
@@ -186,9 +185,11 @@ class MAXIM(Layer):
                 **self._widths(level),
                 **self._sizes(level),
             )
-            parts = (x, *parts) if level else parts
+            parts = (*down, *inputs[level : level + 1])
             x, features = block(parts, *(gate or (None, None)), train)
+            down = (x,)
             encoded.append(features)
+        (x,) = down
         for number in range(self.num_bottleneck_blocks):
             block = remat(BottleneckBlock, self.remat, static_argnums=2)(
                 input_proj_factor=self.input_proj_factor,
@@ -381,9 +382,7 @@ def _check_fields(model: MAXIM) -> None:
     ):
         value = getattr(model, name)
         if type(value) is not int or value < 1:
-            raise ConfigError(
-                f"{name} is a whole number of at least 1, given {value!r}"
-            )
+            raise ConfigError(f"{name} is a positive whole number, given {value!r}")
     if model.num_supervision_scales > model.depth:
         raise ConfigError(
             f"num_supervision_scales={model.num_supervision_scales} must not be above "
@@ -394,5 +393,6 @@ def _check_fields(model: MAXIM) -> None:
             f"features={model.features} must be at least "
             f"channels_reduction={model.channels_reduction}"
         )
+    remat(nn.Module, model.remat)  # refuses an unknown policy
     if not 0 <= model.dropout_rate < 1:
         raise ConfigError(f"dropout_rate={model.dropout_rate} must be in [0, 1)")

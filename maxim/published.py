@@ -189,6 +189,9 @@ def find(name: str) -> Checkpoint:
     known = {key.lower(): key for key in CHECKPOINTS} | TASKS
     if name.lower() not in known:
         choices = (*TASKS, *CHECKPOINTS)
+        begun = [key for key in choices if key.lower().startswith(name.lower())]
+        if name and len(begun) > 1:
+            raise ConfigError(f"{name!r} can mean {' or '.join(begun)}: say which")
         raise ConfigError(unknown("MAXIM task or checkpoint", name, choices))
     return CHECKPOINTS[known[name.lower()]]
 
@@ -211,7 +214,7 @@ class Result:
     Attributes:
       checkpoint: a key of `CHECKPOINTS`.
       test_set: of one of its scores.
-      weights: "official", or "ours" for weights we trained.
+      weights: "official", or "own" for weights we trained.
       psnr: in dB.
       ssim: of the same images.
       command: that printed it.
@@ -233,8 +236,8 @@ class Result:
         sets = [score.test_set for score in CHECKPOINTS[self.checkpoint].scores]
         if self.test_set not in sets:
             raise ConfigError(unknown("test_set", self.test_set, sets))
-        if self.weights not in ("official", "ours"):
-            raise ConfigError(unknown("weights", self.weights, ("official", "ours")))
+        if self.weights not in ("official", "own"):
+            raise ConfigError(unknown("weights", self.weights, ("official", "own")))
         if not 0 < self.psnr < 100:
             raise ConfigError(f"psnr={self.psnr} must be in (0, 100)")
         if not 0 < self.ssim <= 1:

@@ -11,7 +11,7 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from common.errors import ConfigError, DataError
 
 # The largest MaxViT has 475 million parameters: 1.9 GB in float32.
 _MAX_BYTES = 8 * 2**30
+# From all names in a file to those that are wanted.
+Select = Callable[[Collection[str]], Iterable[str]]
 _BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 _DTYPES = frozenset(
     np.dtype(name)
@@ -68,7 +70,9 @@ def save(
 
 
 def load(
-    path: str | os.PathLike[str], sha256: str | None = None
+    path: str | os.PathLike[str],
+    sha256: str | None = None,
+    select: Select = tuple,
 ) -> dict[str, np.ndarray]:
     """Reads and checks a weight file.
 
@@ -76,6 +80,8 @@ def load(
       path: A `.safetensors` or `.npz` file.
       sha256: Expected SHA-256 in hexadecimal; when None, the one in
           `<path>.sha256` counts where that file exists.
+      select: Picks from all names in the file those to read. What the others hold,
+          such as the state of an optimiser, is not looked at.
 
     Returns:
       Name, with "/" between its parts, to array.
@@ -95,7 +101,7 @@ def load(
             f"{path}: SHA-256 is {actual}, expected {expected}; download it again"
         )
     try:
-        arrays = read(path)
+        arrays = read(path, select)
     except (ConfigError, MemoryError):
         raise
     except Exception as error:
@@ -195,13 +201,13 @@ def _write_safetensors(path: Path, arrays: dict[str, np.ndarray]) -> None:
     safetensors.save_file(arrays, path)
 
 
-def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+def _read_safetensors(path: Path, select: Select) -> dict[str, np.ndarray]:
     import safetensors
 
     # Nothing in this format is compressed.
     _check_size(path, path.stat().st_size)
     with safetensors.safe_open(path, framework="numpy") as file:
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        arrays = {name: file.get_tensor(name) for name in select(file.keys())}
     for name, array in arrays.items():
         _check_dtype(name, array.dtype)
     return arrays
@@ -219,25 +225,36 @@ def _write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
                 np.lib.format.write_array(file, array, allow_pickle=False)
 
 
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
+def _read_npz(path: Path, select: Select) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(path) as archive:
-        _check_entries(path, archive)
+        entries = _entries(path, archive)
+        names = tuple(select(entries))
+        _check_arrays(path, archive, [entries[name] for name in names])
     with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+        return {name: archive[name] for name in names}
 
 
-def _check_entries(path: Path, archive: zipfile.ZipFile) -> None:
-    """Checks names, sizes and array headers before any array is read."""
-    entries = archive.infolist()
-    _check_size(path, sum(entry.file_size for entry in entries))
-    seen = set()
-    for entry in entries:
+def _entries(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """Returns the entries by the names of their arrays, which are checked."""
+    entries = {}
+    for entry in archive.infolist():
         # `filename` is cut at a NUL and has its backslashes turned on Windows.
+        file = entry.orig_filename
+        _check_name(path, file)
+        name = file.removesuffix(".npy")
+        if name == file or name in entries:
+            raise ConfigError(f"{path}: entry {file!r} is no array or comes twice")
+        entries[name] = entry
+    return entries
+
+
+def _check_arrays(
+    path: Path, archive: zipfile.ZipFile, entries: Collection[zipfile.ZipInfo]
+) -> None:
+    """Checks sizes and array headers before any array is read."""
+    _check_size(path, sum(entry.file_size for entry in entries))
+    for entry in entries:
         name = entry.orig_filename
-        _check_name(path, name)
-        if not name.endswith(".npy") or name in seen:
-            raise ConfigError(f"{path}: entry {name!r} is no array or comes twice")
-        seen.add(name)
         try:
             _check_header(path, archive, entry)
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:

@@ -22,10 +22,15 @@ ON_ERROR = ("next", "mask")
 MAX_PIXELS = 89_478_485
 
 _BLANK_SIZE = (256, 256)
+# What of an example is an image; a target only in paired data.
+PICTURES = ("image", "target")
 
 
 class Decoded:
     """A source whose `"image"` is a PIL RGB image, whatever it was stored as.
+
+    So is its `"target"`, where there is one: the image as it should be. Both must be
+    readable, and of one size: another size means that they are no pair.
 
     Bad images do not change how many examples there are or their order:
     with `on_error="next"` (training) the next readable example stands in; with
@@ -76,22 +81,22 @@ class Decoded:
         return len(self._source)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Returns example `index` with a PIL image.
+        """Returns example `index` with a PIL image, or two.
 
         Raises:
           DataError: more than `max_bad_examples` images could not be read, or none
-            could.
+            could, or an image and its target differ in size.
         """
-        example, image = self._read(index)
+        example, pictures = self._read(index)
         if self._on_error == "mask":
-            shown = self._blank_image if image is None else image
-            return {**example, "image": shown, "mask": image is not None}
+            shown = self._blank_pictures(example) if pictures is None else pictures
+            return {**example, **shown, "mask": pictures is not None}
         for step in range(1, len(self)):
-            if image is not None:
-                return {**example, "image": image}
-            example, image = self._read((index + step) % len(self))
-        if image is not None:
-            return {**example, "image": image}
+            if pictures is not None:
+                return {**example, **pictures}
+            example, pictures = self._read((index + step) % len(self))
+        if pictures is not None:
+            return {**example, **pictures}
         raise DataError(f"none of the {len(self)} images can be read")
 
     def blank(self) -> dict[str, Any]:
@@ -100,7 +105,11 @@ class Decoded:
         It has the keys and the image size of a real example.
         """
         example = self._source[0]
-        return {**example, "image": self._blank_image, "id": -1, "mask": False}
+        pictures = self._blank_pictures(example)
+        return {**example, **pictures, "id": -1, "mask": False}
+
+    def _blank_pictures(self, example: dict[str, Any]) -> dict[str, Image.Image]:
+        return {key: self._blank_image for key in PICTURES if key in example}
 
     @cached_property
     def _blank_image(self) -> Image.Image:
@@ -116,14 +125,20 @@ class Decoded:
                 return Image.new("RGB", image.size)
         return Image.new("RGB", _BLANK_SIZE)
 
-    def _read(self, index: int) -> tuple[dict[str, Any], Image.Image | None]:
+    def _read(self, index: int) -> tuple[dict[str, Any], dict[str, Image.Image] | None]:
+        """Returns an example and its images; None when one cannot be read."""
         example = self._source[index]
-        image, error = _try_decode(example["image"])
-        if error is not None:
-            self._count(index, example.get("name", f"example {index}"), error)
-        return example, image
+        pictures: dict[str, Image.Image] = {}
+        for key in filter(example.__contains__, PICTURES):
+            picture, error = _try_decode(example[key])
+            if picture is None:
+                self._count(index, _name(example, key), error)
+                return example, None
+            pictures[key] = picture
+        check_pair(example, pictures)
+        return example, pictures
 
-    def _count(self, index: int, name: str, error: Exception) -> None:
+    def _count(self, index: int, name: str, error: Exception | None) -> None:
         with self._lock:
             known = index in self._bad
             self._bad.add(index)
@@ -161,20 +176,45 @@ def decode(image: bytes | str | np.ndarray) -> Image.Image:
         return _from_array(image)
     file = io.BytesIO(image) if isinstance(image, bytes) else image
     with Image.open(file) as opened:
-        _check_size(opened.width, opened.height)
+        check_size(opened.width, opened.height)
         opened.load()
-        _turn_upright(opened)
+        turn_upright(opened)
         return _to_rgb(opened)
 
 
-def _check_size(width: int, height: int) -> None:
+def _name(example: dict[str, Any], key: str) -> str:
+    """Returns what a message calls one of the images of an example."""
+    name = example["name"] if "name" in example else f"example {example['id']}"
+    if key == "image":
+        return name
+    picture = example[key]
+    return picture if isinstance(picture, str) else f"the {key} of {name}"
+
+
+def check_pair(example: dict[str, Any], pictures: dict[str, Image.Image]) -> None:
+    """Refuses an image and a target of different sizes: a mistake in the data."""
+    if len({picture.size for picture in pictures.values()}) < 2:
+        return
+    named = (
+        f"{_name(example, key)} has {picture.width} x {picture.height} pixels"
+        for key, picture in pictures.items()
+    )
+    raise DataError(f"an image and its target differ in size: {', '.join(named)}")
+
+
+def check_size(width: int, height: int) -> None:
+    """Refuses an image without pixels, or with more than `MAX_PIXELS`.
+
+    Raises:
+      ValueError: it is one of the two.
+    """
     if not width * height:
         raise ValueError(f"an image of {width} x {height} pixels is empty")
     if width * height > MAX_PIXELS:
         raise ValueError(f"{width} x {height} pixels are too many")
 
 
-def _turn_upright(image: Image.Image) -> None:
+def turn_upright(image: Image.Image) -> None:
     """Applies the orientation tag in place; without a copy when upright."""
     try:
         ImageOps.exif_transpose(image, in_place=True)
@@ -205,7 +245,7 @@ def _from_array(array: np.ndarray) -> Image.Image:
             "an image array is uint8 [H, W] or [H, W, 3], given "
             f"{array.dtype} {list(array.shape)}"
         )
-    _check_size(array.shape[1], array.shape[0])
+    check_size(array.shape[1], array.shape[0])
     return Image.fromarray(array).convert("RGB")
 
 

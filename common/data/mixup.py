@@ -37,6 +37,32 @@ def mixup(
     return _blend(images, weight), _blend(targets, weight)
 
 
+def mixup_pairs(
+    key: jax.Array,
+    images: jax.Array,
+    targets: jax.Array,
+    alpha: float,
+    probability: float = 1.0,
+) -> tuple[jax.Array, jax.Array]:
+    """Blends images, and their target images in the same way.
+
+    Args:
+      key: PRNG key.
+      images: `[B, H, W, C]` of a floating type, any range.
+      targets: `[B, H, W, C]` of a floating type, any range.
+      alpha: as for `mixup`.
+      probability: of blending an example at all, drawn for each by itself.
+
+    Returns:
+      Mixed images and targets, of the given shapes and types.
+    """
+    choice_key, weight_key = jax.random.split(key)
+    weight = jax.random.beta(weight_key, alpha, alpha, (images.shape[0],))
+    chosen = jax.random.bernoulli(choice_key, probability, weight.shape)
+    weight = jnp.where(chosen, jnp.maximum(weight, 1 - weight), 1)
+    return _blend(images, weight), _blend(targets, weight)
+
+
 def cutmix(
     key: jax.Array, images: jax.Array, targets: jax.Array, alpha: float
 ) -> tuple[jax.Array, jax.Array]:

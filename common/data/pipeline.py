@@ -21,7 +21,7 @@ import numpy as np
 from common.data.decode import Decoded
 from common.data.sources import Source
 from common.data.transforms import Example, Map
-from common.errors import ConfigError
+from common.errors import ConfigError, DataError
 
 Transform = grain.transforms.Map | grain.transforms.RandomMap
 # Each thread holds a batch in the making, in every process.
@@ -118,11 +118,33 @@ def eval_dataset(
       DataError: the source is empty; later, too many unreadable images.
     """
     _check_counts(batch_size, num_workers, process_index, process_count)
-    decoded = Decoded(source, max_bad_examples, "mask")
-    padded = _Padded(decoded, batch_size * process_count)
-    dataset = _transformed(grain.MapDataset.source(padded).seed(0), transforms)
+    multiple = batch_size * process_count
+    dataset = _eval_sequence(source, transforms, max_bad_examples, multiple)
     share = _Share(dataset, batch_size, process_index, process_count)
     return _batched(share, batch_size, num_workers, num_threads)
+
+
+def example(source: Source, transforms: Sequence[Transform], index: int) -> Example:
+    """Returns evaluation example `index` as `eval_dataset` gives it, without a batch.
+
+    For pictures of what a model saw: random transforms draw the same numbers.
+
+    Raises:
+      DataError: the image cannot be read.
+    """
+    sequence: Any = _eval_sequence(source, transforms, max_bad_examples=0, multiple=1)
+    return sequence[index]
+
+
+def _eval_sequence(
+    source: Source,
+    transforms: Sequence[Transform],
+    max_bad_examples: int,
+    multiple: int,
+) -> grain.MapDataset:
+    """Returns the examples in order, with stand-ins up to a multiple of them."""
+    padded = _Padded(Decoded(source, max_bad_examples, "mask"), multiple)
+    return _transformed(grain.MapDataset.source(padded).seed(0), transforms)
 
 
 class _Padded:
@@ -189,6 +211,27 @@ class _KeepNumeric(Map):
         }
 
 
+class _SameShapes(Map):
+    """Says what to do where examples do not fit into one batch.
+
+    Grain's own message would list their types.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[int, ...]] = {}
+
+    def map(self, element: Example) -> Example:
+        for key, array in element.items():
+            first = self._first.setdefault(key, array.shape)
+            if array.shape != first:
+                raise DataError(
+                    f"{key} has the shape {list(array.shape)} in one example and "
+                    f"{list(first)} in another, which cannot be one batch: crop or "
+                    "resize, or take batches of one (config.eval_batch_size=1)"
+                )
+        return element
+
+
 _SCALARS: dict[type, type] = {int: np.int32, float: np.float32}
 
 
@@ -209,7 +252,10 @@ def _batched(
     # Batches are formed by index, before the work is divided. So their members do
     # not depend on num_workers, and workers hand over batches, not single examples
     # (which took about a millisecond each).
-    batches = grain.MapDataset.source(share).batch(batch_size, drop_remainder=True)
+    examples = grain.MapDataset.source(share)
+    if batch_size > 1:
+        examples = examples.map(_SameShapes())
+    batches = examples.batch(batch_size, drop_remainder=True)
     read = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=num_threads)
     dataset = batches.to_iter_dataset(read)
     if not num_workers:

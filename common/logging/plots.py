@@ -89,6 +89,7 @@ def image_grid(
     captions: Sequence[str],
     path: str | os.PathLike[str],
     colors: Sequence[str] | None = None,
+    columns: int | None = None,
 ) -> Path:
     """Draws images in a grid, each with a caption below.
 
@@ -99,6 +100,7 @@ def image_grid(
       path: PNG file to write, atomically.
       colors: One per image for caption and frame: "green" and "red" are shades
           that colour-blind readers tell apart, others are matplotlib colours.
+      columns: Of the grid; a bit more than rows by default.
 
     Returns:
       `path`.
@@ -111,7 +113,7 @@ def image_grid(
         raise ValueError(
             f"{len(images)} images, {len(captions)} captions, {len(colors)} colours"
         )
-    columns = _columns(len(images))
+    columns = columns or _columns(len(images))
     rows = math.ceil(len(images) / columns)
     tall = max(image.shape[0] / image.shape[1] for image in images)
     figure = _figure(1.55 * columns, (1.45 * min(tall, 2) + 0.3) * rows)

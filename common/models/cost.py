@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import flax.linen as nn
 import jax
 from jax.extend import core
 
@@ -52,6 +53,21 @@ def count(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Cost:
       `lax.platform_dependent`) the costliest counts.
     """
     return of_jaxpr(jax.make_jaxpr(function)(*args, **kwargs).jaxpr)
+
+
+def of_model(model: nn.Module, images: jax.ShapeDtypeStruct) -> tuple[int, Cost]:
+    """Counts the parameters of a model and one call of it, from one trace.
+
+    Args:
+      model: a Linen module of images.
+      images: one batch, abstract.
+    """
+    # Initialising runs the model once; drawing the weights multiplies nothing.
+    jaxpr, variables = jax.make_jaxpr(model.init, return_shape=True)(
+        jax.eval_shape(lambda: jax.random.key(0)), images
+    )
+    sizes = [math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"])]
+    return sum(sizes), of_jaxpr(jaxpr.jaxpr)
 
 
 def of_jaxpr(jaxpr: core.Jaxpr) -> Cost:

@@ -8,6 +8,7 @@ import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+import grain
 import jax
 import ml_collections
 import numpy as np
@@ -150,7 +151,7 @@ class Experiment:
         create = functools.partial(
             states.from_variables, tx=self.tx, ema=self.config.ema_decay > 0
         )
-        whole = self._replicate(variables)
+        whole = self.replicate(variables)
         return jax.jit(create, out_shardings=self.state_shardings)(whole)
 
     def load_variables(self, init_from: str) -> Variables:
@@ -166,7 +167,7 @@ class Experiment:
         """
         variables, report, arrays = self._read(init_from)
         report.raise_if_any(self._classes_hint(report, arrays))
-        return self._replicate(variables)
+        return self.replicate(variables)
 
     def _read(
         self, init_from: str, reinitialize: Sequence[str] = ()
@@ -208,8 +209,8 @@ class Experiment:
         # Compiling leaves out the rest of the model, which takes long to draw.
         return jax.jit(draw, out_shardings=sharding.replicated(self.mesh))()
 
-    def _replicate(self, variables: Variables) -> Variables:
-        """Puts variables on every device."""
+    def replicate(self, variables: Variables) -> Variables:
+        """Puts variables on every device; all processes must call."""
         place = jax.jit(lambda x: x, out_shardings=sharding.replicated(self.mesh))
         return place(variables)
 
@@ -293,20 +294,41 @@ class Experiment:
 
     def eval_iterator(self) -> prefetch.DevicePrefetch:
         """Device batches of one pass over the evaluation data."""
-        dataset = pipeline.eval_dataset(
+        dataset = self._eval_dataset(self.eval_batch_size // jax.process_count())
+        return prefetch.DevicePrefetch(dataset, self._place)
+
+    def _eval_dataset(self, batch_size: int) -> grain.IterDataset:
+        """Batches of this process."""
+        global_size = batch_size * jax.process_count()
+        return pipeline.eval_dataset(
             self.eval_source,
             self.task.transforms("eval"),
-            batch_size=self.eval_batch_size // jax.process_count(),
+            batch_size=batch_size,
             # A worker takes seconds to start: no more of them than batches.
             num_workers=min(
-                self.config.data.num_workers,
-                len(self.eval_source) // self.eval_batch_size,
+                self.config.data.num_workers, len(self.eval_source) // global_size
             ),
             process_index=jax.process_index(),
             process_count=jax.process_count(),
             max_bad_examples=self.config.data.max_bad_examples,
         )
-        return prefetch.DevicePrefetch(dataset, self._place)
+
+    def _evaluate_each(
+        self, variables: Variables, stop: Callable[[], bool]
+    ) -> dict[str, np.ndarray]:
+        """Evaluates single examples, each on one of this process' devices."""
+        whole = self.replicate(variables)
+        evaluators = []
+        for number in range(len(self.mesh.local_devices)):
+            local = jax.tree.map(lambda x, n=number: x.addressable_data(n), whole)
+            evaluator = self.task.evaluator(local)
+            assert evaluator is not None
+            evaluators.append(evaluator)
+        iterator = prefetch.DevicePrefetch(self._eval_dataset(1), lambda batch: batch)
+        with contextlib.closing(iterator) as examples:
+            return evaluation.run_each(
+                evaluators, examples, len(self.eval_source), stop
+            )
 
     def _place(self, batch: PyTree) -> PyTree:
         return sharding.place(self.mesh, batch)
@@ -315,6 +337,8 @@ class Experiment:
         self, variables: Variables, stop: Callable[[], bool] = lambda: False
     ) -> dict[str, np.ndarray]:
         """Returns the outputs of every evaluation example, see `evaluation.run`."""
+        if type(self.task).evaluator is not Task.evaluator:
+            return self._evaluate_each(variables, stop)
         with contextlib.closing(self.eval_iterator()) as batches:
             return evaluation.run(
                 self._eval_step, variables, batches, len(self.eval_source), stop

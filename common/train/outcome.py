@@ -19,7 +19,6 @@ from common import config as configs
 from common.checkpoint import weights
 from common.logging import report
 from common.logging.writers import MetricsWriter, read_metrics
-from common.parallel import sharding
 from common.task import Variables
 from common.train.experiment import Experiment
 
@@ -65,14 +64,15 @@ def write(
       metrics: of the final evaluation.
       writer: flushed, so that its records are complete.
     """
-    whole = jax.jit(lambda x: x, out_shardings=sharding.replicated(experiment.mesh))
-    variables = jax.device_get(whole(variables))
+    variables = jax.device_get(experiment.replicate(variables))
     if jax.process_index() != 0:
         return
     weights.save(workdir / WEIGHTS, variables)
     writer.flush()
     try:
-        pictures = experiment.task.pictures(outputs, experiment.eval_source, workdir)
+        pictures = experiment.task.pictures(
+            variables, outputs, experiment.eval_source, workdir
+        )
         for caption, path in pictures:
             with Image.open(path) as image:
                 array = np.asarray(image.convert("RGB"))

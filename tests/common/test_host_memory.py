@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from common import launch
+from common import runtime
 from tests.common import launching
 
 # Takes, fills and frees 200 MB three times and counts the pages the kernel had to map.
@@ -64,13 +64,13 @@ def test_by_default_it_is_not():
     ],
 )
 def test_only_where_the_cpu_computes(environment, expected):
-    assert launch._only_cpus(environment) == expected
+    assert runtime._only_cpus(environment) == expected
 
 
 def test_installed_plugins_tell(monkeypatch):
-    monkeypatch.setattr(launch.importlib.util, "find_spec", lambda name: None)
-    assert launch._only_cpus({})
+    monkeypatch.setattr(runtime.importlib.util, "find_spec", lambda name: None)
+    assert runtime._only_cpus({})
     monkeypatch.setattr(
-        launch.importlib.util, "find_spec", lambda name: name == "libtpu" or None
+        runtime.importlib.util, "find_spec", lambda name: name == "libtpu" or None
     )
-    assert not launch._only_cpus({})
+    assert not runtime._only_cpus({})

@@ -34,7 +34,7 @@ def test_help_needs_no_jax():
     """What makes it answer at once wherever it runs."""
     code = (
         "import sys, common.launch as l;"
-        "l._help('maxvit', '');"
+        "l._help(l._Package('maxvit', ''));"
         "assert not {'jax', 'flax', 'grain', 'matplotlib'} & set(sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=launching.ROOT)
@@ -128,6 +128,56 @@ def test_mistakes_found_later_give_exit_2_and_name_what_was_searched(
     assert code == 2, err
     assert message in err.splitlines()[-1]
     assert "Traceback" not in err
+
+
+RESTORING = "tests.common.restoration.toy_main"
+
+
+def test_help_shows_what_a_package_adds():
+    code, out, _ = launching.run("--help", module=RESTORING)
+    assert code == 0
+    for word in ("--input", "ensemble:", "--tile_overlap", "--mode=predict --task="):
+        assert word in out
+    assert "--input" not in maxvit("--help")[1]
+
+
+def test_what_a_package_adds_needs_no_jax():
+    code = (
+        "import sys, common.restoration.flags;"
+        "assert not {'jax', 'numpy', 'PIL', 'cv2'} & set(sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=launching.ROOT)
+    assert result.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--tile=64"], "--tile can be given with --mode=predict, --mode is train"),
+        (
+            ["--mode=eval", "--noensemble", "--output=x"],
+            "--output and --ensemble can be given with --mode=predict, --mode is eval",
+        ),
+        (["--mode=predict", "a.png"], "'a.png': images are given with --input here"),
+        (
+            ["--mode=predict", "--input=x", "--output=y"],
+            "one of --task, --config and --workdir is needed",
+        ),
+        (
+            ["--mode=predict", "--config=tests/common/toy_config.py", "--input=x"],
+            "--workdir or --init_from is needed",
+        ),
+        (
+            ["--mode=predict", "--task=a", "--workdir=b"],
+            "--task=a and --workdir exclude each other",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_with_what_a_package_adds(args, message):
+    code, out, err = launching.run(*args, module=RESTORING)
+    assert (code, out) == (2, "")
+    assert err == f"error: {message}\n"
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 import hashlib
 import re
-import subprocess
-import sys
 
 import huggingface_hub
 import numpy as np
@@ -16,8 +14,8 @@ from common.checkpoint import weights
 from common.errors import ConfigError, DataError
 from maxvit import convert
 from maxvit.convert import __main__ as cli
-from maxvit.convert import command, files, hub
-from tests.common import launching
+from maxvit.convert import files, hub
+from tests.common import commands
 from tests.maxvit import tensorflow_names, timm_hash
 
 NAME = "maxvit_tiny_tf_224.in1k"
@@ -239,30 +237,19 @@ def test_not_cached_and_offline_says_what_was_tried(tmp_path):
         assert part in message
 
 
-@pytest.fixture
-def convert_file(capsys):
-    """Runs the command in this process: code, stdout, stderr."""
-
-    def run(*words):
-        with pytest.raises(SystemExit) as ended:
-            command.run(cli.main, "usage", cli._FLAGS, ["convert", *map(str, words)])
-        return (ended.value.code, *capsys.readouterr())
-
-    return run
-
-
 def test_command_converts_in_both_directions(
-    write, convert_file, state_dict, variables, tmp_path
+    write, capsys, state_dict, variables, tmp_path
 ):
     ours, theirs = tmp_path / "ours.npz", tmp_path / "new" / "timm.safetensors"
-    code, out, err = convert_file(write("official"), ours, "--to=multiaxis")
+    words = (write("official"), ours, "--to=multiaxis")
+    code, out, err = commands.run(cli.main, capsys, *words)
     assert (code, err) == (0, "")
     digest = hashlib.sha256(ours.read_bytes()).hexdigest()
     assert re.fullmatch(rf"{ours}: \d+ arrays, SHA-256 {digest}\n", out)
     assert ours.with_name("ours.npz.sha256").read_text().startswith(digest)
     check_equal(weights.load(ours), variables)
 
-    code, out, _ = convert_file(ours, theirs, "--to=timm")
+    code, out, _ = commands.run(cli.main, capsys, ours, theirs, "--to=timm")
     assert code == 0
     assert f": {len(state_dict)} arrays" in out
     back = safetensors.load_file(theirs)
@@ -272,7 +259,7 @@ def test_command_converts_in_both_directions(
             np.testing.assert_array_equal(back[name], array, name)
 
 
-def test_command_refuses_in_one_line(write, convert_file, tmp_path):
+def test_command_refuses_in_one_line(write, capsys, tmp_path):
     path, dest = write("timm"), tmp_path / "out.safetensors"
     broken = dict(safetensors.load_file(path))
     broken["head.fc.bias"][2] = np.nan
@@ -281,7 +268,7 @@ def test_command_refuses_in_one_line(write, convert_file, tmp_path):
     nested["params"]["stem"]["conv2"]["bias"][0] = np.inf
     weights.save(tmp_path / "inf.npz", nested)
     (tmp_path / "file").write_text("")
-    for words, message in (
+    cases = (
         ([path], "SOURCE and DEST are needed"),
         ([path, tmp_path / "w.pth"], "w.pth must end in one of .safetensors, .npz"),
         ([path, dest, "--to=torch"], "should be one of"),
@@ -290,25 +277,11 @@ def test_command_refuses_in_one_line(write, convert_file, tmp_path):
         ([tmp_path / "nan.safetensors", dest], "head.fc.bias"),
         ([tmp_path / "inf.npz", dest, "--to=multiaxis"], "params/stem/conv2/bias"),
         ([path, tmp_path / "file" / "w.npz"], "cannot write"),
-    ):
-        code, out, err = convert_file(*words)
-        assert (code, out) == (2, ""), words
-        assert err.startswith("error: ")
-        assert message in err
-        assert err.count("\n") == 1
+    )
+    commands.check_refusals(cli.main, capsys, cases)
     assert not dest.exists()
 
 
 def test_command_helps_at_once():
-    """Nothing heavy is imported for it."""
-    code = (
-        "import sys, runpy; sys.argv = ['convert', '--help']\n"
-        "try: runpy.run_module('maxvit.convert', run_name='__main__')\n"
-        "except SystemExit as end: assert end.code == 0\n"
-        "assert not {'jax', 'flax', 'huggingface_hub'} & set(sys.modules)"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=launching.ROOT, capture_output=True, text=True
-    )
-    assert result.returncode == 0, result.stderr
-    assert "--to=timm|multiaxis" in result.stdout
+    heavy = {"jax", "flax", "huggingface_hub"}
+    commands.check_help("maxvit.convert", heavy, "--to=timm|multiaxis")

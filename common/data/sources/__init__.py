@@ -10,7 +10,7 @@ import ml_collections
 from common.config import unknown
 from common.errors import ConfigError
 
-SOURCES = ("tfds", "folder", "bundled", "fake")
+SOURCES = ("tfds", "folder", "paired", "images", "bundled", "fake")
 SPLITS = ("train", "eval")
 
 
@@ -19,7 +19,8 @@ class Source(Protocol):
 
     An example is a dict with `"image"` (encoded bytes, a path `str`, or a uint8
     array `[H, W]` or `[H, W, 3]`), `"id"` (its index), `"name"` (for messages) and,
-    for classified data, `"label"` (an index into `class_names`).
+    for classified data, `"label"` (an index into `class_names`). Paired data has a
+    `"target"`, of the same kinds as the image and of its size.
     """
 
     class_names: tuple[str, ...]
@@ -42,7 +43,7 @@ def open_source(
 
     Args:
       config: the `data` part of an experiment: `source`, `name`, `train_split`,
-        `eval_split`, `num_classes`, `image_size`, `split_seed`.
+        `eval_split`, `num_classes`, `image_size`, `split_seed`, `pairs`.
       split: `"train"` or `"eval"`.
       data_dir: folder of the data, for the sources that read one.
 
@@ -70,6 +71,17 @@ def open_source(
                 eval_split=config.eval_split,
                 split_seed=config.split_seed,
             )
+        case "paired" | "images" as kind:
+            from common.data.sources import images, paired
+
+            opened = paired.PairedSource if kind == "paired" else images.ImagesSource
+            return opened(
+                data_dir,
+                split,
+                train_split=config.train_split,
+                eval_split=config.eval_split,
+                split_seed=config.split_seed,
+            )
         case "bundled":
             from common.data.sources import bundled
 
@@ -77,6 +89,8 @@ def open_source(
         case "fake":
             from common.data.sources import fake
 
+            if config.pairs:
+                return fake.FakePairs(split, image_size=config.image_size)
             return fake.FakeSource(
                 split,
                 image_size=config.image_size,

@@ -18,22 +18,28 @@ from common.errors import ConfigError, DataError
 
 SETS = ("digits", "photos")
 
-# Files inside the wheels of scikit-image 0.25 and later and scikit-learn. Only
-# colour photographs: drawings, grey images and the second view of the motorcycle
+# Files inside the wheels of scikit-image 0.25 and later and scikit-learn. Photographs
+# only, in colour and in grey: drawings, scans and the second view of the motorcycle
 # stereo pair are left out.
 _TRAIN_PHOTOS = (
-    ("skimage", "data/astronaut.png"),
+    ("skimage", "data/brick.png"),
+    ("skimage", "data/camera.png"),
+    ("skimage", "data/chelsea.png"),
+    ("skimage", "data/coins.png"),
+    ("skimage", "data/grass.png"),
+    ("skimage", "data/gravel.png"),
     ("skimage", "data/hubble_deep_field.jpg"),
     ("skimage", "data/ihc.png"),
+    ("skimage", "data/moon.png"),
     ("skimage", "data/motorcycle_left.png"),
     ("skimage", "data/retina.jpg"),
     ("skimage", "data/rocket.jpg"),
     ("sklearn", "datasets/images/flower.jpg"),
 )
-# Our choice: three everyday photographs (a cat, a cup, a building) that no
+# Our choice: three everyday photographs (a portrait, a cup, a building) that no
 # training patch comes from.
 _EVAL_PHOTOS = (
-    ("skimage", "data/chelsea.png"),
+    ("skimage", "data/astronaut.png"),
     ("skimage", "data/coffee.png"),
     ("sklearn", "datasets/images/china.jpg"),
 )
@@ -86,7 +92,7 @@ def open_bundled(name: str, split: str, split_seed: int = 0) -> Source:
     """Opens `digits` or `photos`.
 
     Every photograph of `photos` is a class of its own and an example is the path
-    of its file; seven are for training and three for evaluation.
+    of its file; thirteen are for training and three for evaluation.
 
     Raises:
       ConfigError: unknown name.

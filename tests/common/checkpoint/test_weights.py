@@ -110,6 +110,23 @@ def test_a_run_folder_stands_for_its_weights(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", _SUFFIXES)
+def test_only_what_is_selected_is_read(tmp_path, suffix, monkeypatch):
+    path = tmp_path / f"w{suffix}"
+    weights.save(path, {"a": np.ones(3), "b": {"c": np.zeros(100_000)}})
+    seen = []
+    # Less than all, more than is wanted; safetensors is checked as a whole.
+    if suffix == ".npz":
+        monkeypatch.setattr(weights, "_MAX_BYTES", 1000)
+
+    def select(names):
+        seen.extend(names)
+        return [name for name in names if name == "a"]
+
+    assert weights.load(path, select=select).keys() == {"a"}
+    assert sorted(seen) == ["a", "b/c"]
+
+
+@pytest.mark.parametrize("suffix", _SUFFIXES)
 @pytest.mark.parametrize("share", [0, 0.05, 0.5, 0.99])
 def test_truncated_file_is_one_line(tmp_path, suffix, share):
     whole, path = tmp_path / f"w{suffix}", tmp_path / f"cut{suffix}"
@@ -174,6 +191,16 @@ def test_zip_bomb_is_refused_from_its_headers(tmp_path, monkeypatch):
     monkeypatch.setattr(np, "load", lambda *a, **k: pytest.fail("it was read"))
     with pytest.raises(ConfigError, match="more than the limit"):
         weights.load(bomb)
+
+
+def test_entries_that_are_no_arrays_or_come_twice_are_refused(tmp_path):
+    path = _npz(tmp_path / "w.npz", {"a.npy": _npy(np.ones(1)), "b.txt": b""})
+    with pytest.raises(ConfigError, match=r"entry 'b\.txt' is no array"):
+        weights.load(path)
+    path = _npz(path, {"a.npy": _npy(np.ones(1)), "b.npy": _npy(np.zeros(1))})
+    path.write_bytes(path.read_bytes().replace(b"b.npy", b"a.npy"))
+    with pytest.raises(ConfigError, match=r"entry 'a\.npy' .* comes twice"):
+        weights.load(path)
 
 
 def test_array_header_that_announces_too_much_is_refused(tmp_path):

@@ -331,3 +331,46 @@ def test_bad_arguments(tmp_path):
         Decoded(source, -1, "next")
     with pytest.raises(DataError, match="no examples"):
         Decoded(ListSource([], []), 0, "next")
+
+
+class Pairs(Arrays):
+    """A source of (image, target)."""
+
+    def __getitem__(self, index):
+        image, target = self._images[index]
+        return {"image": image, "target": target, "id": index, "name": f"n{index}"}
+
+
+BROKEN = b"no image"
+
+
+def test_targets_are_decoded_as_images_are():
+    example = Decoded(Pairs((IMAGE, encoded(255 - IMAGE, "PNG"))), 0, "next")[0]
+    assert example["target"].mode == "RGB"
+    np.testing.assert_array_equal(np.asarray(example["image"]), IMAGE)
+    np.testing.assert_array_equal(np.asarray(example["target"]), 255 - IMAGE)
+
+
+@pytest.mark.parametrize("bad", [(BROKEN, IMAGE), (IMAGE, BROKEN)])
+def test_a_pair_is_bad_when_one_of_it_is(bad, warnings):
+    good = (IMAGE, 255 - IMAGE)
+    assert Decoded(Pairs(good, bad), 1, "next")[1]["id"] == 0
+    example = Decoded(Pairs(bad, good), 1, "mask")[0]
+    assert example["mask"] is False
+    for key in ("image", "target"):
+        assert example[key].size == (30, 20)
+        assert example[key].getextrema() == ((0, 0),) * 3
+    assert ("the target of n" in warnings[0]) == (bad[1] is BROKEN)
+    blank = Decoded(Pairs(good), 0, "mask").blank()
+    assert set(blank) == {"image", "target", "id", "name", "mask"}
+
+
+@pytest.mark.parametrize("on_error", ["next", "mask"])
+def test_a_pair_of_different_sizes_ends_the_run(on_error, tmp_path):
+    path = tmp_path / "target.png"
+    path.write_bytes(encoded(IMAGE[:, :-1], "PNG"))
+    source = Pairs((IMAGE, str(path)), (IMAGE, IMAGE))
+    with pytest.raises(DataError) as error:
+        Decoded(source, 100, on_error)[0]
+    for part in ("n0 has 30 x 20", f"{path} has 29 x 20"):
+        assert part in str(error.value)

@@ -4,7 +4,7 @@ import grain
 import numpy as np
 import pytest
 
-from common.data import pipeline, transforms
+from common.data import paired_transforms, pipeline, transforms
 from common.data.randaugment import RandAugment
 from common.data.sources.fake import FakeSource
 from common.data.sources.folder import FolderSource
@@ -243,3 +243,82 @@ def test_too_many_bad_images_name_the_file(tmp_path, workers):
 def test_impossible_counts(options):
     with pytest.raises(ConfigError):
         train(**options)
+
+
+class Sizes:
+    """Images of different sizes; each is filled with its index plus one."""
+
+    class_names = ()
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, index):
+        image = np.full((4 + index, 9 - index, 3), index + 1, np.uint8)
+        pair = {"image": image, "target": 255 - image}
+        if index == 3:
+            pair["target"] = b"broken"
+        return {**pair, "id": index, "name": str(index)}
+
+
+class Noise(transforms.RandomMap):
+    """A random degradation, as one for evaluation."""
+
+    def random_map(self, element, rng):
+        image = np.asarray(element["image"])
+        noise = rng.standard_normal(image.shape, np.float32)
+        return {**element, "image": image + noise}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_single_images_of_different_sizes(workers):
+    batches = list(
+        pipeline.eval_dataset(
+            Sizes(),
+            [paired_transforms.ToArrays()],
+            batch_size=1,
+            num_workers=workers,
+            max_bad_examples=1,
+        )
+    )
+    assert [batch["id"].tolist() for batch in batches] == [[i] for i in range(5)]
+    assert [bool(batch["mask"][0]) for batch in batches] == [1, 1, 1, 0, 1]
+    for index in (0, 1, 2, 4):
+        batch = batches[index]
+        assert set(batch) == {"image", "target", "id", "mask"}
+        assert batch["image"].shape == (1, 4 + index, 9 - index, 3)
+        assert (batch["image"] == index + 1).all()
+        assert (batch["target"] == 254 - index).all()
+    for key in ("image", "target"):
+        assert not batches[3][key].any()
+
+
+def test_batches_of_different_sizes_say_what_to_do():
+    arguments = {"batch_size": 2, "max_bad_examples": 1}
+    batches = pipeline.eval_dataset(
+        Sizes(), [paired_transforms.ToArrays()], **arguments
+    )
+    with pytest.raises(DataError, match=r"image has the shape \[\d, \d, 3\] in one"):
+        list(batches)
+    cropped = pipeline.eval_dataset(
+        Sizes(), [paired_transforms.CenterCrop(6)], **arguments
+    )
+    assert len(list(cropped)) == 3
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_example_is_what_evaluation_sees(batch_size):
+    chain = [paired_transforms.CenterCrop(6), Noise(), Noise()]
+    arguments = {"batch_size": batch_size, "max_bad_examples": 1}
+    batches = list(pipeline.eval_dataset(Sizes(), chain, **arguments))
+    joined = {
+        key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]
+    }
+    assert len(np.unique(joined["image"][0] - joined["image"][0].round())) > 50
+    for index in (0, 2, 4):
+        example = pipeline.example(Sizes(), chain, index)
+        assert set(example) == set(joined)
+        for key in joined:
+            np.testing.assert_array_equal(example[key], joined[key][index])
+    with pytest.raises(DataError, match="the target of 3"):
+        pipeline.example(Sizes(), chain, 3)

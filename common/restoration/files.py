@@ -1,0 +1,118 @@
+"""Which images are restored, and where each result goes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from absl import logging
+
+from common.data.sources.folder import EXTENSIONS
+from common.errors import ConfigError, DataError
+from common.restoration.pictures import SUFFIXES
+
+# The official layout of pairs; results are made of the first alone.
+_PAIRED = ("input", "target")
+
+
+class Job(NamedTuple):
+    """One image to restore."""
+
+    source: Path
+    result: Path
+
+
+def plan(source: str, output: str, format: str = "png") -> list[Job]:
+    """Lists the images to restore, without opening any.
+
+    Args:
+      source: an image, or a folder whose images are taken with those of its
+        sub-folders. Of a folder with sub-folders `input` and `target`, as MAXIM's
+        official script wants it, `input` is taken.
+      output: folder of the results, which keep the names and sub-folders of their
+        images. Results of an earlier time in it are not restored again.
+      format: "png", "jpg" or "webp", or "same" as the image; PNG where that is one
+        that is only read.
+
+    Returns:
+      Images and results, sorted by the name of the image.
+
+    Raises:
+      DataError: there is no image; it says what was searched.
+      ConfigError: two images have one result, a result would replace an image, or
+        `output` is no folder.
+    """
+    root, folder = Path(source).expanduser(), Path(output).expanduser()
+    if folder.suffix.lower() in EXTENSIONS or (folder.exists() and not folder.is_dir()):
+        raise ConfigError(f"--output={output} must be a folder, not a file")
+    if root.is_dir():
+        root = _of_pairs(root, folder)
+        images = _images(root, folder)
+    elif root.is_file():
+        root, images = root.parent, [root]
+    else:
+        raise DataError(f"--input={source}: no such file or folder")
+    jobs = [
+        Job(image, folder / image.relative_to(root).with_suffix(_suffix(image, format)))
+        for image in images
+    ]
+    _check_results(jobs)
+    return jobs
+
+
+def _of_pairs(root: Path, output: Path) -> Path:
+    if not all((root / name).is_dir() for name in _PAIRED):
+        return root
+    if _same(root / _PAIRED[1], output):
+        raise ConfigError(f"--output={output} holds the targets of {root}")
+    logging.info("%s holds pairs: the images are those of %s", root, _PAIRED[0])
+    return root / _PAIRED[0]
+
+
+def _images(root: Path, output: Path) -> list[Path]:
+    """Returns the images below a folder, but none of the results."""
+    found: list[Path] = []
+    for parent, folders, names in os.walk(root):
+        here = Path(parent)
+        folders[:] = [x for x in folders if x[0] != "." and not _same(here / x, output)]
+        images = (x for x in names if Path(x).suffix.lower() in EXTENSIONS)
+        found += [here / name for name in images if name[0] != "."]
+    if not found:
+        kinds = " ".join(sorted(EXTENSIONS))
+        raise DataError(f"--input={root}: no image ({kinds}) in it or below")
+    return sorted(found)
+
+
+def _suffix(image: Path, format: str) -> str:
+    if format != "same":
+        return f".{format}"
+    return image.suffix if image.suffix.lower() in SUFFIXES else ".png"
+
+
+def _check_results(jobs: list[Job]) -> None:
+    """Refuses what would destroy an image or a result."""
+    made_of: dict[Path, Path] = {}
+    for source, result in jobs:
+        if result in made_of:
+            raise ConfigError(
+                f"{made_of[result]} and {source} would both become {result}; rename "
+                "one, or try --format=same"
+            )
+        made_of[result] = source
+    images = {_identity(source): source for source, _ in jobs}
+    for result in made_of:
+        if result.exists() and (image := images.get(_identity(result))):
+            raise ConfigError(
+                f"{result} would replace the image {image}; give another --output"
+            )
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Tells files apart whatever their names and links."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _same(first: Path, second: Path) -> bool:
+    return second.exists() and first.samefile(second)

@@ -1,0 +1,120 @@
+"""What an evaluation of restored images leaves: scores per image, means, pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from common import atomic, tables
+from common.data import pipeline
+from common.data.sources import Source
+from common.logging import plots
+from common.metrics.image import to_bytes
+from common.restoration.inference import Restorer
+
+if TYPE_CHECKING:
+    from common.restoration.task import Published
+
+SCORES, TABLE, SAMPLES = "per_image.csv", "table.md", "samples.png"
+_SHOWN = 6
+_SIDE = 256  # of what is shown of an image
+
+
+def write_scores(
+    outputs: Mapping[str, np.ndarray], source: Source, folder: Path
+) -> Path:
+    """Writes one row per image, with its name and all of its scores."""
+    names = [name for name in outputs if name != "id"]
+    rows = [["id", "name", *names]]
+    for row, number in enumerate(outputs["id"]):
+        values = [f"{outputs[name][row]:.6g}" for name in names]
+        rows.append([str(number), source[int(number)]["name"], *values])
+    return _write(folder / SCORES, tables.as_csv(rows))
+
+
+def write_table(
+    means: Mapping[str, float], published: Sequence[Published], folder: Path
+) -> Path:
+    """Writes the means beside what is published, as Markdown."""
+    rows = [
+        ("as computed", _show(means["psnr"]), _show(means["ssim"], 4)),
+        ("cut to 8 bits", _show(means["psnr_8bit"]), _show(means["ssim_8bit"], 4)),
+        ("input", _show(means["psnr_input"]), ""),
+    ]
+    rows += [
+        (name.removeprefix("psnr_"), _show(value), "")
+        for name, value in means.items()
+        if name.startswith("psnr_") and name not in ("psnr_8bit", "psnr_input")
+    ]
+    rows += [
+        (f"published: {row.name}", _show(row.psnr), _show(row.ssim, 3))
+        for row in published
+    ]
+    return _write(folder / TABLE, tables.markdown([("", "PSNR", "SSIM"), *rows]))
+
+
+def draw(
+    outputs: Mapping[str, np.ndarray],
+    source: Source,
+    transforms: Sequence[Any],
+    restorer: Restorer,
+    folder: Path,
+) -> list[tuple[str, Path]]:
+    """Draws input, result and target of the worst, median and best images.
+
+    Their inputs are written to `examples/`, too, to try the network on.
+    """
+    from common.restoration.task import to_unit
+
+    order = np.argsort(outputs["psnr"], kind="stable")
+    picked = np.linspace(0, len(order) - 1, min(_SHOWN, len(order))).round().astype(int)
+    images, captions = [], []
+    for row in order[np.unique(picked)]:
+        example = pipeline.example(source, transforms, int(outputs["id"][row]))
+        given = to_unit(example["image"])
+        restored = restorer(given)
+        for image in (given, restored, to_unit(example["target"])):
+            images.append(to_bytes(_centre(image), "nearest"))
+        captions += [
+            f"input {outputs['psnr_input'][row]:.2f} dB",
+            f"restored {outputs['psnr'][row]:.2f} dB",
+            _short(source[int(outputs["id"][row])]["name"]),
+        ]
+        _write_example(folder / "examples", row, to_bytes(given, "nearest"))
+    caption = (
+        f"Input, result and target: {len(images) // 3} images from the lowest PSNR to "
+        "the highest, of each the centre"
+    )
+    path = plots.image_grid(images, captions, folder / SAMPLES, columns=6)
+    return [(caption, path)]
+
+
+def _write_example(folder: Path, number: int, image: np.ndarray) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic.replacing(folder / f"{number:04d}.png") as temporary:
+        Image.fromarray(image).save(temporary, format="PNG")
+
+
+def _centre(image: np.ndarray) -> np.ndarray:
+    """Cuts out the middle, where an image is larger than what is shown."""
+    top, left = (max(side - _SIDE, 0) // 2 for side in image.shape[:2])
+    return image[top : top + _SIDE, left : left + _SIDE]
+
+
+def _show(value: float, digits: int = 2) -> str:
+    return f"{value:.{digits}f}"
+
+
+def _short(name: str) -> str:
+    return Path(name).stem[-22:]
+
+
+def _write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic.replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path

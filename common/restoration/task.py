@@ -1,0 +1,255 @@
+"""Restoration as a task: any network that maps degraded images to clean ones.
+
+A package derives from `Restoration` and brings its network and its loss. Here are the
+data (stored pairs, or clean images that are degraded as they are read), whole-image
+evaluation, scores per image, and pictures. Training sees crops, evaluation sees every
+image whole, in its own size.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from ml_collections import config_dict
+
+from common import config as configs
+from common.data import degradations, paired_transforms, sources
+from common.data.sources import Source
+from common.errors import ConfigError
+from common.metrics import image as metrics
+from common.restoration import baselines
+from common.restoration.inference import Restorer
+from common.size import height_width
+from common.task import Batch, Monitor, Task, Variables
+
+_CHANNELS = ("rgb", "y")
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """A published mean score, to stand beside ours."""
+
+    name: str
+    psnr: float
+    ssim: float
+
+
+def default_config() -> ml_collections.ConfigDict:
+    """Returns the shared defaults with the fields of restoration."""
+    config = configs.default()
+    config.task = "restoration"
+    config.data.image_size = 256  # of training crops
+    config.data.pairs = True  # unless a degradation makes them
+    config.augment.flip = True
+    config.augment.rotate = True
+    config.degradation = ml_collections.ConfigDict()
+    config.degradation.name = ""  # of clean images, see common.data.degradations
+    config.degradation.parameters = ml_collections.ConfigDict()
+    config.evaluation = ml_collections.ConfigDict()
+    config.evaluation.channels = "rgb"  # or y: luma, as deraining is scored
+    # One side or (height, width) of the centre to score; None: the whole image.
+    config.evaluation.crop = config_dict.placeholder(object)
+    config.evaluation.test_set = ""  # its name in tables, to find what is published
+    config.evaluation.baseline = ""  # a key of `baselines.BASELINES`, scored beside
+    return config
+
+
+class Restoration(Task):
+    """Restoration of images, scored by PSNR and SSIM."""
+
+    monitor = Monitor("psnr", "max")
+
+    def __init__(self, config: ml_collections.ConfigDict):
+        """Checks the config's fields of restoration.
+
+        Raises:
+          ConfigError: one of them is unknown or out of range.
+        """
+        super().__init__(config)
+        channels = config.evaluation.channels
+        if channels not in _CHANNELS:
+            raise ConfigError(
+                configs.unknown("config.evaluation.channels", channels, _CHANNELS)
+            )
+        height, width = height_width(config.data.image_size, "config.data.image_size")
+        if config.augment.rotate and height != width:
+            raise ConfigError(
+                f"crops of {height} x {width} cannot be turned by 90 degrees: set "
+                "config.augment.rotate=False"
+            )
+        if self._degradation is not None:
+            config.data.pairs = False
+        if config.evaluation.baseline:
+            baselines.check(config.evaluation.baseline, self._degradation)
+        for split in ("train", "eval"):
+            self.transforms(split)  # their constructors check the rest
+
+    @abc.abstractmethod
+    def restorer(self, variables: Variables, bfloat16: bool = False) -> Restorer:
+        """Binds the network to variables, for images of any size."""
+
+    def published(self) -> Sequence[Published]:
+        """Returns published scores of the evaluation data; none by default."""
+        return ()
+
+    @functools.cached_property
+    def _degradation(self) -> degradations.Degradation | None:
+        given = self.config.degradation
+        if not given.name:
+            return None
+        return degradations.create(given.name, **given.parameters.to_dict())
+
+    def source(self, split: str, data_dir: str | None) -> Source:
+        """Opens stored pairs, or clean images."""
+        return sources.open_source(self.config.data, split, data_dir)
+
+    def transforms(self, split: str) -> Sequence[Any]:
+        """Crops and turns in training; where images are clean, degrades them.
+
+        Evaluation degrades each image in the same way every time.
+        """
+        chain: list[Any] = []
+        if split == "train":
+            augment = self.config.augment
+            chain.append(paired_transforms.RandomCrop(self.config.data.image_size))
+            if augment.flip or augment.rotate:
+                turn = paired_transforms.RandomOrientation(augment.flip, augment.rotate)
+                chain.append(turn)
+        elif self.config.evaluation.crop is not None:
+            size = self.config.evaluation.crop
+            height_width(size, "config.evaluation.crop")
+            chain.append(paired_transforms.CenterCrop(size))
+        if self._degradation is not None:
+            chain.append(degradations.Degrade(self._degradation))
+        return [*chain, paired_transforms.ToArrays()]
+
+    def batch_spec(self, size: int) -> dict[str, jax.ShapeDtypeStruct]:
+        """uint8 pairs with id; made degradations are float32 in [0, 1]."""
+        height, width = height_width(self.config.data.image_size)
+        shape = (size, height, width, 3)
+        stored = self._degradation is None
+        return {
+            "image": jax.ShapeDtypeStruct(shape, jnp.uint8 if stored else jnp.float32),
+            "target": jax.ShapeDtypeStruct(shape, jnp.uint8),
+            "id": jax.ShapeDtypeStruct((size,), jnp.int32),
+        }
+
+    def evaluate(self, variables: Variables, batch: Batch) -> Mapping[str, jax.Array]:
+        """Not used: images differ in size, see `evaluator`."""
+        raise NotImplementedError
+
+    def evaluator(
+        self, variables: Variables
+    ) -> Callable[[Mapping[str, np.ndarray]], dict[str, float]]:
+        """Scores one image; see `_score` for what the names mean."""
+        restorer = self._shared_restorer.with_variables(variables)
+
+        def run(example: Mapping[str, np.ndarray]) -> dict[str, float]:
+            image = to_unit(example["image"])
+            scores = self._score(restorer(image), example["target"])
+            given = self._score(image, example["target"])
+            return scores | {"psnr_input": given["psnr"]} | self._baseline(example)
+
+        return run
+
+    def summarize(self, outputs: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Means over the images."""
+        names = [name for name in outputs if name.partition("_")[0] in ("psnr", "ssim")]
+        # An image below the window of SSIM has none.
+        return {name: float(np.nanmean(outputs[name])) for name in names}
+
+    def pictures(
+        self,
+        variables: Variables,
+        outputs: Mapping[str, np.ndarray],
+        source: Source,
+        workdir: Path,
+    ) -> list[tuple[str, Path]]:
+        """Writes the scores, and draws the worst, median and best images."""
+        from common.restoration import results
+
+        results.write_scores(outputs, source, workdir)
+        results.write_table(self.summarize(outputs), self.published(), workdir)
+        restorer = self._shared_restorer.with_variables(variables)
+        return results.draw(outputs, source, self.transforms("eval"), restorer, workdir)
+
+    def inference(self, variables: Variables) -> Callable[[jax.Array], jax.Array]:
+        """uint8 or float images `[B, H, W, 3]`, of the size of training crops."""
+        apply = self._shared_restorer.apply
+        return lambda images: apply(variables, to_unit(images))
+
+    def predict_words(self, example: Path, workdir: Path) -> list[str]:
+        """Flags to try the result."""
+        return [f"--input={example}", f"--output={workdir / 'restored'}"]
+
+    def predict(
+        self, variables: Variables, paths: Sequence[str], home: Path
+    ) -> list[str]:
+        """Not used: `common.restoration.command` writes files."""
+        raise NotImplementedError
+
+    @functools.cached_property
+    def _shared_restorer(self) -> Restorer:
+        """Keeps what was compiled from one evaluation to the next."""
+        return self.restorer({})
+
+    def _baseline(self, example: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Scores another method, once for each image."""
+        name = self.config.evaluation.baseline
+        if not name:
+            return {}
+        key = int(example["id"])
+        if key not in self._baselines:
+            restored = baselines.run(name, to_unit(example["image"]), self._degradation)
+            self._baselines[key] = self._score(restored, example["target"])["psnr"]
+        return {f"psnr_{name}": self._baselines[key]}
+
+    @functools.cached_property
+    def _baselines(self) -> dict[int, float]:
+        return {}
+
+    def _score(self, image: np.ndarray, target: np.ndarray) -> dict[str, float]:
+        """Compares an image in [0, 1] with its target of bytes, in both protocols.
+
+        `psnr` and `ssim` are of the values as they come, neither clipped nor rounded,
+        as MAXIM's evaluation script scores. `psnr_8bit` and `ssim_8bit` are of the
+        bytes that script saves, cut and not rounded, in which published tables were
+        scored.
+        """
+        found = {}
+        for suffix, rounding in (("", "float"), ("_8bit", "truncate")):
+            ours = metrics.to_bytes(image, rounding)
+            theirs = target
+            if self.config.evaluation.channels == "y":
+                rounded = rounding != "float"
+                ours, theirs = (
+                    metrics.rgb_to_y(x, rounded=rounded) for x in (ours, target)
+                )
+            found[f"psnr{suffix}"] = metrics.psnr(ours, theirs)
+            found[f"ssim{suffix}"] = metrics.ssim(ours, theirs)
+        return found
+
+
+def to_unit(images: Any) -> Any:
+    """Returns images on the scale [0, 1], float32; those of floats are on it already."""
+    if images.dtype != np.uint8:
+        return images
+    return images.astype(np.float32) / np.float32(255)
+
+
+def training_psnr(restored: jax.Array, target: jax.Array) -> jax.Array:
+    """Returns the PSNR `[B]` of `[B, H, W, C]` on the scale [0, 1]."""
+    square = jnp.square(restored.astype(jnp.float32) - target)
+    # Equal images have a large number in place of infinity.
+    mean = jnp.maximum(jnp.mean(square, axis=(1, 2, 3)), 1e-12)
+    return -10 / math.log(10) * jnp.log(mean)

@@ -1,0 +1,133 @@
+"""PSNR and SSIM against the official script's numbers, definitions and SciPy."""
+
+import json
+import math
+import pathlib
+import zlib
+
+import numpy as np
+import pytest
+from scipy import signal
+from skimage import data
+
+from common.errors import ConfigError
+from common.metrics import image as metrics
+
+GOLDEN = pathlib.Path(__file__).resolve().parents[2] / "golden/maxim/psnr.json"
+
+
+def normal(tag, shape=(16, 16, 3)):
+    state = np.random.RandomState(zlib.crc32(tag.encode()))
+    return state.standard_normal(shape).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return data.astronaut()[100:164, 180:260]
+
+
+def test_psnr_reproduces_the_official_script():
+    expected = json.loads(GOLDEN.read_text())
+    clean, noise = normal("psnr/a"), 0.1 * normal("psnr/b")
+    a = np.clip(50 * clean + 128, 0, 255)
+    b = np.clip(50 * (clean + noise) + 128, 0, 255)
+    # In float64 all digits; of the script's float32 luma six.
+    assert metrics.psnr(a, b) == pytest.approx(expected["psnr_rgb"], abs=1e-12)
+    y, z = metrics.rgb_to_y(a), metrics.rgb_to_y(b)
+    assert metrics.psnr(y, z) == pytest.approx(expected["psnr_y"], abs=1e-5)
+    cropped = metrics.psnr(y[4:-4, 4:-4], z[4:-4, 4:-4])
+    assert cropped == pytest.approx(expected["psnr_y_crop4"], abs=1e-5)
+
+
+def test_psnr_by_hand(photo):
+    # One level of error everywhere, also where bytes would wrap around.
+    black = np.zeros((3, 5, 3), np.uint8)
+    assert metrics.psnr(black, black + 1) == pytest.approx(20 * math.log10(255))
+    assert metrics.psnr(black + 1, black) == pytest.approx(20 * math.log10(255))
+    assert metrics.psnr(photo, photo) == math.inf
+    scaled = metrics.psnr(photo / 255, photo[::-1] / 255, data_range=1.0)
+    assert scaled == pytest.approx(metrics.psnr(photo, photo[::-1]))
+    # The mean is over all elements: one wrong channel of three counts a third.
+    assert metrics.psnr(black, black + np.uint8([3, 0, 0])) == pytest.approx(
+        10 * math.log10(255**2 / 3)
+    )
+    assert math.isnan(metrics.psnr(np.full((4, 4), np.nan), np.zeros((4, 4))))
+
+
+def wang_ssim(x, y):
+    """The definition of Wang et al. 2004, one channel, written out."""
+    taps = np.exp(-((np.arange(11) - 5) ** 2) / (2 * 1.5**2))
+    window = np.outer(taps, taps) / taps.sum() ** 2
+
+    def mean(values):
+        return signal.convolve2d(values, window, "valid")
+
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    mx, my = mean(x), mean(y)
+    vx, vy, cov = mean(x * x) - mx**2, mean(y * y) - my**2, mean(x * y) - mx * my
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    top = (2 * mx * my + c1) * (2 * cov + c2)
+    return np.mean(top / ((mx**2 + my**2 + c1) * (vx + vy + c2)))
+
+
+def test_ssim_is_the_authors_definition(photo):
+    noisy = np.clip(photo + 20 * normal("ssim", photo.shape), 0, 255).astype(np.uint8)
+    channels = [wang_ssim(photo[..., c], noisy[..., c]) for c in range(3)]
+    assert max(channels) < 0.9  # far from trivial
+    assert metrics.ssim(noisy, photo) == pytest.approx(np.mean(channels), abs=1e-12)
+    grey = metrics.ssim(noisy[..., 0], photo[..., 0])
+    assert grey == pytest.approx(channels[0], abs=1e-12)
+    assert metrics.ssim(noisy / 255, photo / 255, data_range=1.0) == pytest.approx(
+        np.mean(channels), abs=1e-9
+    )
+    assert metrics.ssim(photo, photo) == pytest.approx(1, abs=1e-12)
+
+
+def test_ssim_of_the_smallest_image_and_of_a_smaller_one(photo):
+    a, b = photo[:11, :11], photo[20:31, 20:31]
+    channels = [wang_ssim(a[..., c], b[..., c]) for c in range(3)]
+    assert metrics.ssim(a, b) == pytest.approx(np.mean(channels), abs=1e-12)
+    assert math.isnan(metrics.ssim(a[:10], b[:10]))
+    assert math.isnan(metrics.ssim(a[:, :10], b[:, :10]))
+
+
+def test_luma_is_that_of_matlab():
+    # MATLAB: rgb2ycbcr(uint8(cat(3, 10, 20, 30))) has Y = 32; 31.588 before rounding.
+    colours = np.array([[0, 0, 0], [255, 255, 255], [10, 20, 30], [255, 0, 0]])
+    luma = metrics.rgb_to_y(colours)
+    np.testing.assert_allclose(luma, [16, 235, 31.5879, 81.481], atol=1e-3)
+    rounded = metrics.rgb_to_y(colours, rounded=True)
+    np.testing.assert_array_equal(rounded, [16, 235, 32, 81])
+
+
+def test_bytes_of_every_rounding():
+    levels = np.arange(256)
+    exact = levels.astype(np.float32) / np.float32(255)
+    for rounding in ("nearest", "truncate"):
+        result = metrics.to_bytes(exact, rounding)
+        assert result.dtype == np.uint8
+        np.testing.assert_array_equal(result, levels)
+        # What leaves the range is clipped, it does not wrap around.
+        outside = metrics.to_bytes(np.array([-0.3, 1.2, np.float32(1)]), rounding)
+        np.testing.assert_array_equal(outside, [0, 255, 255])
+    between = np.array([99.4, 99.6]) / 255
+    np.testing.assert_array_equal(metrics.to_bytes(between, "nearest"), [99, 100])
+    np.testing.assert_array_equal(metrics.to_bytes(between, "truncate"), [99, 99])
+    free = metrics.to_bytes(np.array([-0.2, 0.5, 1.2]), "float")
+    assert free.dtype == np.float64
+    np.testing.assert_allclose(free, [-51, 127.5, 306])
+
+
+def test_what_is_refused():
+    image = np.zeros((12, 12, 3))
+    for metric in (metrics.psnr, metrics.ssim):
+        with pytest.raises(ValueError, match=r"\(12, 12, 3\).*\(12, 12, 1\)"):
+            metric(image, image[..., :1])
+        with pytest.raises(ValueError, match="with pixels"):
+            metric(image[:0], image[:0])
+    with pytest.raises(ValueError, match="RGB"):
+        metrics.rgb_to_y(image[..., 0])
+    with pytest.raises(ConfigError, match="did you mean 'truncate'"):
+        metrics.to_bytes(image, "truncated")
+    with pytest.raises(ValueError, match="not finite"):
+        metrics.to_bytes(image + np.nan, "nearest")

@@ -153,10 +153,11 @@ class Gate(nn.Module):
         y = nn.gelu(nn.Dense(2 * channels, name="in_project")(y))
         mixed = []
         ones = nn.initializers.ones
-        for kind, axis, name, part in zip(
-            ("grid", "block"), (1, 2), ("Dense_0", "Dense_1"), jnp.split(y, 2, -1)
+        for number, (kind, part) in enumerate(
+            zip(("grid", "block"), jnp.split(y, 2, -1), strict=True)
         ):
-            z = Mix(axis, bias_init=ones, name=name)(cut(part, kind, self.side))
+            mix = Mix(number + 1, bias_init=ones, name=f"Dense_{number}")
+            z = mix(cut(part, kind, self.side))
             mixed.append(join(z, kind, self.side, size))
         return nn.Dense(channels, name="out_project")(jnp.concatenate(mixed, -1))
 

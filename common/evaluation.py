@@ -8,6 +8,7 @@ a rank correlation go the same way.
 
 from __future__ import annotations
 
+import itertools
 import math
 import queue
 from collections import deque
@@ -125,7 +126,8 @@ def run_each(
             example = {name: array[0] for name, array in batch.items()}
             pending.append(pool.submit(score, example))
         rows += [future.result() for future in pending]
-    return _join([_columns(sum(gather(rows), []))], num_examples)
+    everywhere = itertools.chain.from_iterable(gather(rows))
+    return _join([_columns([*everywhere])], num_examples)
 
 
 def _columns(rows: Sequence[Mapping[str, float]]) -> dict[str, np.ndarray]:

@@ -103,8 +103,12 @@ class Restoration(task.Restoration):
         return pixels + loss.frequency_weight * waves
 
     def restorer(self, variables: Variables, bfloat16: bool = False) -> Restorer:
-        """Binds the network to variables, for images of any size."""
-        return predict.restorer(self.model, variables, bfloat16)
+        """Binds the network to variables, for images of any size.
+
+        It computes in float32, also after training in bfloat16, unless asked not to.
+        """
+        model = self.model.clone(dtype=jnp.float32)
+        return predict.restorer(model, variables, bfloat16)
 
     def read_weights(self, init_from: str, target: Variables) -> dict[str, np.ndarray]:
         """Reads official or own files, or fetches `maxim:NAME`."""

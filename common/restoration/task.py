@@ -178,6 +178,8 @@ class Restoration(Task):
         """Writes the scores, and draws the worst, median and best images."""
         from common.restoration import results
 
+        # Where evaluation had them, so that its programs serve again.
+        variables = jax.device_put(variables, jax.local_devices()[0])
         results.write_scores(outputs, source, workdir)
         results.write_table(self.summarize(outputs), self.published(), workdir)
         restorer = self._shared_restorer.with_variables(variables)
@@ -241,7 +243,7 @@ class Restoration(Task):
 
 
 def to_unit(images: Any) -> Any:
-    """Returns images on the scale [0, 1], float32; those of floats are on it already."""
+    """Returns images on the scale [0, 1]; those of floats are on it already."""
     if images.dtype != np.uint8:
         return images
     return images.astype(np.float32) / np.float32(255)

@@ -44,4 +44,5 @@ def get_config(arg: str | None = None):
 
     if args.smoke:
         shrink(config)
+        config.model.depth = config.model.num_supervision_scales = 1
     return config

@@ -1,5 +1,7 @@
 """Every example once: on any batch size, and loudly when the data breaks the rule."""
 
+import time
+
 import jax
 import numpy as np
 import pytest
@@ -85,3 +87,38 @@ def test_outputs_are_whole_on_every_device():
     assert batch["image"].sharding.is_equivalent_to(sharding.batch(made), 4)
     outputs = step(experiment.init_state().variables(), batch)
     assert outputs["hit"].sharding.is_fully_replicated
+
+
+def one_by_one(ids, mask):
+    return iter(batches([[i] for i in ids], [[m] for m in mask]))
+
+
+def test_single_examples_come_in_order_from_several_evaluators():
+    used = []
+
+    def evaluator(number):
+        def score(example):
+            used.append(number)
+            time.sleep(0.01)
+            return {"value": example["id"] * 2}
+
+        return score
+
+    data = one_by_one([3, 0, 2, 1, -1], [1, 1, 1, 0, 0])
+    found = evaluation.run_each([evaluator(0), evaluator(1)], data, num_examples=4)
+    np.testing.assert_array_equal(found["id"], [0, 2, 3])
+    np.testing.assert_array_equal(found["value"], [0, 4, 6])
+    assert sorted(used) == [0, 0, 1] or sorted(used) == [0, 1, 1]
+
+
+def test_single_examples_that_are_missing_stop_or_fail():
+    with pytest.raises(RuntimeError, match="saw 2 exam"):
+        evaluation.run_each([lambda e: {}], one_by_one([0, 1], [1, 1]), 3)
+    with pytest.raises(StopRequested):
+        evaluation.run_each([lambda e: {}], one_by_one([0], [1]), 1, lambda: True)
+
+    def broken(example):
+        raise ValueError("no score")
+
+    with pytest.raises(ValueError, match="no score"):
+        evaluation.run_each([broken], one_by_one([0, 1, 2, 3], [1] * 4), 4)

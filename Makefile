@@ -9,7 +9,7 @@ demo: $(VENV)/.base
 	$(BIN)/python -m maxvit.main --config=configs/maxvit/digits.py --workdir=runs/digits
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist=worksteal
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -24,6 +24,7 @@ benchmark: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.depthwise
 	$(BIN)/python -m benchmarks.input_pipeline
 	$(BIN)/python -m benchmarks.maxvit
+	$(BIN)/python -m benchmarks.maxim
 
 clean:
 	rm -rf $(VENV) runs

@@ -182,7 +182,7 @@ def test_pictures_with_more_outputs_than_named_classes(tmp_path):
         "prediction": np.full(len(ids), 11),
         "confidence": np.full(len(ids), 0.5),
     }
-    pictures = task.pictures(outputs, source, tmp_path)
+    pictures = task.pictures({}, outputs, source, tmp_path)
     assert all(path.exists() for _, path in pictures)
     assert "360 errors in 360" in pictures[0][0]
     assert len(list((tmp_path / "examples").glob("*.png"))) == 8

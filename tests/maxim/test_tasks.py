@@ -120,7 +120,7 @@ def test_published(test_set, psnr):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"data.image_size": 24}, "multiple of 16"),
+        ({"data.image_size": 20}, "multiple of 8"),
         ({"loss.frequency_norm": "forward"}, "config.loss.frequency_norm"),
         ({"loss.charbonnier_distance": "pixels"}, "did you mean 'pixel'"),
         ({"loss.epsilon": 0.0}, "config.loss.epsilon"),

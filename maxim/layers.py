@@ -54,13 +54,31 @@ def to_map(
     return (block_map if kind == "block" else grid_map)(tokens, size, shape)
 
 
-class LayerNorm(nn.LayerNorm):
-    """Flax's, over the rows of a matrix, which XLA's CPU backend does faster."""
+class LayerNorm(nn.Module):
+    """Normalises the channels, in float32.
+
+    Of the rows of a matrix, which XLA's CPU backend does faster, and in fewer
+    operations than Flax's: a network has hundreds of them to compile.
+
+    Attributes:
+      dtype: of the result.
+      param_dtype: precision of the parameters.
+    """
+
+    dtype: Any
+    param_dtype: Any
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Normalises the last axis."""
-        return super().__call__(x.reshape(-1, x.shape[-1])).reshape(x.shape)
+        """Maps `[..., C]` to the same shape."""
+        channels = x.shape[-1:]
+        scale = self.param("scale", nn.initializers.ones, channels, self.param_dtype)
+        bias = self.param("bias", nn.initializers.zeros, channels, self.param_dtype)
+        rows = x.reshape(-1, *channels).astype(jnp.float32)
+        centred = rows - rows.mean(-1, keepdims=True)
+        variance = jnp.square(centred).mean(-1, keepdims=True)
+        y = centred * jax.lax.rsqrt(variance + LAYER_NORM_EPSILON) * scale + bias
+        return y.astype(self.dtype).reshape(x.shape)
 
 
 class Layer(nn.Module, kw_only=True):
@@ -88,12 +106,7 @@ class Layer(nn.Module, kw_only=True):
     @nn.nowrap
     def layer_norm(self, name: str) -> LayerNorm:
         """Returns a normalisation over the channels."""
-        return LayerNorm(
-            epsilon=LAYER_NORM_EPSILON,
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
-            name=name,
-        )
+        return LayerNorm(self.dtype, self.param_dtype, name=name)
 
     @nn.nowrap
     def dense(self, features: int, name: str, init=SMALL_INIT) -> nn.Dense:

@@ -2,7 +2,6 @@
 
 import jax
 
-
 # 2 sqrt(2 / pi), and 0.044715 times that.
 _GELU = (1.5957691216057308, 0.07135481282553487)
 

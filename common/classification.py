@@ -65,13 +65,8 @@ class Classification(Task):
           ConfigError: one of them is unknown or out of range.
         """
         super().__init__(config)
-        defaults = default_config()
-        for section in ("augment", "preprocess", "loss"):
-            for key in config[section]:
-                if key not in defaults[section]:
-                    raise ConfigError(
-                        configs.unknown(f"config.{section} key", key, defaults[section])
-                    )
+        sections = ("augment", "preprocess", "loss")
+        configs.check_sections(config, default_config(), sections)
         for name, value, choices in (
             ("augment.crop", config.augment.crop, _CROPS),
             ("loss.name", config.loss.name, _LOSSES),

@@ -167,6 +167,26 @@ def unknown(what: str, name: str, choices: Iterable[str]) -> str:
     return f"unknown {what} {name!r}{hint} (choices: {', '.join(names) or 'none'})"
 
 
+def check_sections(
+    config: ml_collections.ConfigDict,
+    defaults: ml_collections.ConfigDict,
+    sections: Iterable[str],
+) -> None:
+    """Refuses fields of some sections that the defaults do not have.
+
+    A config file can add fields before it is locked.
+
+    Raises:
+      ConfigError: naming the first.
+    """
+    for section in sections:
+        for key in config[section]:
+            if key not in defaults[section]:
+                raise ConfigError(
+                    unknown(f"config.{section} key", key, defaults[section])
+                )
+
+
 def unknown_key(path: str, config: ml_collections.ConfigDict) -> str:
     """Returns an error line for a config field that does not exist."""
     keys = list(flat(config))

@@ -11,17 +11,18 @@ import sys
 from collections.abc import Callable
 
 # Numbers of malloc.h.
-_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 
 
 def keep_freed() -> None:
     """Makes the process keep what it frees, for its next use.
 
-    To be called before threads start: each would otherwise have a heap of its own, too
-    small for what XLA asks for. Does nothing where the C library is another one.
+    Of the main thread alone: other threads have heaps of their own, too small for what
+    a program takes, so that it should run on the main one. (One heap for all is slower:
+    threads wait for it, and what compiling leaves there makes each search long.) Does
+    nothing where the C library is another one.
     """
     if mallopt := _function("mallopt"):
-        mallopt(_ARENA_MAX, 1)
         mallopt(_MMAP_MAX, 0)
         mallopt(_TRIM_THRESHOLD, -1)
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 EXIT_CONFIG, EXIT_PREEMPTED, EXIT_DIVERGED = 2, 75, 76
 MODES = ("train", "eval", "predict", "export", "benchmark", "plan")
 # They write nothing, or, in training, later: all processes of a run check it there.
-_LOOK_ONLY = ("train", "eval", "predict", "benchmark")
+_LOOK_ONLY = ("train", "predict", "benchmark")
 _ROOT = Path(__file__).resolve().parent.parent
 
 FLAGS = flags.FLAGS

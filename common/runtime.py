@@ -34,6 +34,9 @@ def setup_runtime(
 
     if _only_cpus(os.environ):
         host_memory.keep_freed()
+        # Programs run on the thread that calls them, whose memory is kept. There is
+        # nothing to overlap them with: data is read on threads of its own.
+        jax.config.update("jax_cpu_enable_async_dispatch", False)
     given = (coordinator_address, num_processes, process_id)
     if given != (None, None, None):
         if coordinator_address is None or num_processes is None or process_id is None:

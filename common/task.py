@@ -65,6 +65,8 @@ class Task(abc.ABC):
     monitor: Monitor
     adopted: Collection[str] = ()
     """Sections of the config that `adopt` may change."""
+    one_by_one: bool = False
+    """Whether evaluation goes by `evaluator`, for examples that differ in size."""
 
     def __init__(self, config: ml_collections.ConfigDict):
         self.config = config
@@ -142,23 +144,19 @@ class Task(abc.ABC):
     def loss(self, variables: Variables, batch: Batch, key: jax.Array) -> LossOutput:
         """The training forward pass; runs inside the jitted step."""
 
-    @abc.abstractmethod
     def evaluate(self, variables: Variables, batch: Batch) -> Mapping[str, jax.Array]:
         """The evaluation forward pass: name -> `[B, ...]`, kept for every example."""
+        raise NotImplementedError
 
     def evaluator(
         self, variables: Variables
-    ) -> Callable[[Mapping[str, np.ndarray]], Mapping[str, float]] | None:
-        """Returns what scores one evaluation example on the host; None by default.
-
-        For examples whose sizes differ, so that they can be no batch. Where there is
-        one, `evaluate` is not used.
+    ) -> Callable[[Mapping[str, np.ndarray]], Mapping[str, float]]:
+        """Returns what scores one evaluation example on the host.
 
         Args:
           variables: on the device that the scoring shall use.
         """
-        del variables
-        return None
+        raise NotImplementedError
 
     @abc.abstractmethod
     def summarize(self, outputs: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -189,7 +187,6 @@ class Task(abc.ABC):
         del workdir
         return [f"--image={example}"]
 
-    @abc.abstractmethod
     def predict(
         self, variables: Variables, paths: Sequence[str], home: Path
     ) -> list[str]:
@@ -202,8 +199,11 @@ class Task(abc.ABC):
             path that does not exist for weights with a name.
 
         Raises:
+          ConfigError: this task has no such mode.
           DataError: naming the file that cannot be read.
         """
+        del variables, paths, home
+        raise ConfigError(f"{type(self).__name__} has no --mode=predict")
 
 
 def variables_of(params: Any, model_state: Mapping[str, Any]) -> Variables:

@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from common.kernels.token_mixing import to_map, to_tokens
 from common.models.layers import gelu
 from maxim.layers import (
     DEFAULT_INIT,
@@ -22,8 +23,6 @@ from maxim.layers import (
     Pair,
     TokenMix,
     gelu_halves,
-    to_map,
-    to_tokens,
 )
 from maxim.linear import Affine, Doubled, Part, Pointwise
 
@@ -124,27 +123,48 @@ class CrossGatingBlock(MultiAxis):
         return nn.Dropout(self.dropout_rate, deterministic=not train)(x)
 
 
-class EncoderBlock(MultiAxis):
-    """Multi-axis gMLPs and channel attention on one level of a UNet.
+class LevelBlock(MultiAxis, kw_only=True):
+    """What the blocks on one level of a UNet share.
 
     Attributes:
       features: channels of the results.
-      num_groups: how often both are applied.
+      num_groups: how often gMLPs and channel attention are applied.
       block_gmlp_factor: see `MultiAxisGmlpLayer`.
       grid_gmlp_factor: see `MultiAxisGmlpLayer`.
-      input_proj_factor: see `MultiAxisGmlpLayer`.
       channels_reduction: of channel attention.
-      downsample: whether there is a level below.
-      use_global_mlp: False leaves out the gMLPs.
-      repeats: how often the input comes in, one after the other.
     """
 
     features: int
     num_groups: int = 1
     block_gmlp_factor: int = 2
     grid_gmlp_factor: int = 2
-    input_proj_factor: int = 2
     channels_reduction: int = 4
+
+    @nn.nowrap
+    def multi_axis(self, group: int, input_proj_factor: int) -> MultiAxisGmlpLayer:
+        """Returns the gMLPs of a group."""
+        return MultiAxisGmlpLayer(
+            block_gmlp_factor=self.block_gmlp_factor,
+            grid_gmlp_factor=self.grid_gmlp_factor,
+            input_proj_factor=input_proj_factor,
+            dropout_rate=self.dropout_rate,
+            name=f"SplitHeadMultiAxisGmlpLayer_{group}",
+            **self.sizes(),
+            **self.shared(),
+        )
+
+
+class EncoderBlock(LevelBlock):
+    """Multi-axis gMLPs and channel attention on one level of a UNet.
+
+    Attributes:
+      input_proj_factor: see `MultiAxisGmlpLayer`.
+      downsample: whether there is a level below.
+      use_global_mlp: False leaves out the gMLPs.
+      repeats: how often the input comes in, one after the other.
+    """
+
+    input_proj_factor: int = 2
     downsample: bool = True
     use_global_mlp: bool = True
     repeats: int = 1
@@ -174,15 +194,7 @@ class EncoderBlock(MultiAxis):
         shortcut = x
         for group in range(self.num_groups):
             if self.use_global_mlp:
-                x = MultiAxisGmlpLayer(
-                    block_gmlp_factor=self.block_gmlp_factor,
-                    grid_gmlp_factor=self.grid_gmlp_factor,
-                    input_proj_factor=self.input_proj_factor,
-                    dropout_rate=self.dropout_rate,
-                    name=f"SplitHeadMultiAxisGmlpLayer_{group}",
-                    **self.sizes(),
-                    **self.shared(),
-                )(x, train)
+                x = self.multi_axis(group, self.input_proj_factor)(x, train)
             x = ConvAttentionBlock(
                 reduction=self.channels_reduction,
                 name=f"channel_attention_block_1{group}",
@@ -202,23 +214,13 @@ class EncoderBlock(MultiAxis):
         return self.conv(self.features, 4, "Conv_1", stride=2)(x), x
 
 
-class DecoderBlock(MultiAxis):
+class DecoderBlock(LevelBlock):
     """Doubles the resolution, and goes on as an `EncoderBlock`.
 
     Attributes:
-      features: channels of the result.
-      num_groups: see `EncoderBlock`.
-      block_gmlp_factor: see `MultiAxisGmlpLayer`.
-      grid_gmlp_factor: see `MultiAxisGmlpLayer`.
-      channels_reduction: of channel attention.
       use_global_mlp: False leaves out the gMLPs.
     """
 
-    features: int
-    num_groups: int = 1
-    block_gmlp_factor: int = 2
-    grid_gmlp_factor: int = 2
-    channels_reduction: int = 4
     use_global_mlp: bool = True
 
     @nn.compact
@@ -246,24 +248,14 @@ class DecoderBlock(MultiAxis):
         return block((Doubled(x, *up(x)), *bridge), train=train)[1]
 
 
-class BottleneckBlock(MultiAxis):
+class BottleneckBlock(LevelBlock):
     """Multi-axis gMLPs and MLPs with channel attention on the lowest resolution.
 
     Attributes:
-      features: channels of the result.
-      num_groups: how often both are applied.
-      block_gmlp_factor: see `MultiAxisGmlpLayer`.
-      grid_gmlp_factor: see `MultiAxisGmlpLayer`.
       input_proj_factor: see `MultiAxisGmlpLayer`.
-      channels_reduction: of channel attention.
     """
 
-    features: int
-    num_groups: int = 1
-    block_gmlp_factor: int = 2
-    grid_gmlp_factor: int = 2
     input_proj_factor: int = 2
-    channels_reduction: int = 4
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
@@ -271,15 +263,7 @@ class BottleneckBlock(MultiAxis):
         x = Pointwise(features=self.features, name="input_proj", **self.shared())(x)
         shortcut = x
         for group in range(self.num_groups):
-            x = MultiAxisGmlpLayer(
-                block_gmlp_factor=self.block_gmlp_factor,
-                grid_gmlp_factor=self.grid_gmlp_factor,
-                input_proj_factor=self.input_proj_factor,
-                dropout_rate=self.dropout_rate,
-                name=f"SplitHeadMultiAxisGmlpLayer_{group}",
-                **self.sizes(),
-                **self.shared(),
-            )(x, train)
+            x = self.multi_axis(group, self.input_proj_factor)(x, train)
             x = MlpAttentionBlock(
                 reduction=self.channels_reduction,
                 dropout_rate=self.dropout_rate,

@@ -13,13 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from common.kernels.token_mixing import (
-    block_map,
-    block_tokens,
-    grid_map,
-    grid_tokens,
-    mix,
-)
+from common.kernels.token_mixing import mix, to_map, to_tokens
 from common.models.layers import gelu, matrix_product
 
 Pair = tuple[int, int]
@@ -40,18 +34,6 @@ def gelu_halves(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """
     u, v = jnp.split(x, 2, axis=-1)
     return gelu(u), gelu(v)
-
-
-def to_tokens(x: jax.Array, kind: str, size: Pair) -> jax.Array:
-    """Gathers the tokens of blocks or grids: `[B, H, W, C]` to `[T, N, C]`."""
-    return (block_tokens if kind == "block" else grid_tokens)(x, size)
-
-
-def to_map(
-    tokens: jax.Array, kind: str, size: Pair, shape: tuple[int, ...]
-) -> jax.Array:
-    """Undoes `to_tokens` for a map of this shape."""
-    return (block_map if kind == "block" else grid_map)(tokens, size, shape)
 
 
 class LayerNorm(nn.Module):

@@ -9,6 +9,7 @@ concatenation is ever formed, and the products run at the lower of both resoluti
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import functools
 import operator
@@ -24,7 +25,7 @@ from maxim.layers import DEFAULT_INIT, Layer
 
 
 @flax.struct.dataclass
-class Linear:
+class Linear(abc.ABC):
     """A convolution of `x` that was not applied yet.
 
     Attributes:
@@ -50,9 +51,9 @@ class Linear:
             bias = jnp.matmul(bias, matrix, precision="highest")
         return dataclasses.replace(self, kernel=kernel, bias=bias)
 
+    @abc.abstractmethod
     def without_bias(self) -> jax.Array:
         """Applies all but the bias."""
-        raise NotImplementedError
 
 
 Part = jax.Array | Linear

@@ -11,12 +11,14 @@ import ml_collections
 import numpy as np
 
 from common import config as configs
-from common.data.mixup import mixup_pairs
+from common.data.mixup import mixup
+from common.data.normalization import to_unit
 from common.errors import ConfigError
 from common.losses import charbonnier, frequency
 from common.restoration import task
 from common.restoration.inference import Restorer
-from common.restoration.task import Published, to_unit, training_psnr
+from common.restoration.results import Published
+from common.restoration.task import training_psnr
 from common.task import Batch, LossOutput, Variables
 from maxim import convert, models, predict, published
 from maxim.config import default_config
@@ -32,13 +34,8 @@ class Restoration(task.Restoration):
           ConfigError: a field is unknown or out of range.
         """
         super().__init__(config)
-        defaults = default_config()
-        for section in ("model", "loss", "augment"):
-            for key in config[section]:
-                if key not in defaults[section]:
-                    raise ConfigError(
-                        configs.unknown(f"config.{section} key", key, defaults[section])
-                    )
+        sections = ("model", "loss", "augment")
+        configs.check_sections(config, default_config(), sections)
         _check_loss(config)
         self.model = self._build()
         multiple = self.model.size_multiple
@@ -65,10 +62,9 @@ class Restoration(task.Restoration):
         mix_key, dropout_key = jax.random.split(key)
         images, targets = to_unit(batch["image"]), to_unit(batch["target"])
         augment = self.config.augment
-        if augment.mixup_probability and augment.mixup_alpha:
-            images, targets = mixup_pairs(
-                mix_key, images, targets, augment.mixup_alpha, augment.mixup_probability
-            )
+        images, targets = mixup(
+            mix_key, images, targets, augment.mixup_alpha, augment.mixup_probability
+        )
         outputs: Any = self.model.apply(
             variables, images, train=True, rngs={"dropout": dropout_key}
         )
@@ -118,7 +114,11 @@ class Restoration(task.Restoration):
     def published(self) -> Sequence[Published]:
         """The scores of the set that is evaluated, by the name of its config."""
         return [
-            Published(f"MAXIM {entry.variant}", score.psnr, score.ssim)
+            Published(
+                f"{entry.name}, {entry.variant} ({published.SOURCES[score.source]})",
+                score.psnr,
+                score.ssim,
+            )
             for entry in published.CHECKPOINTS.values()
             for score in entry.scores
             if score.test_set == self.config.evaluation.test_set

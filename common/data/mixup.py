@@ -13,7 +13,11 @@ import jax.numpy as jnp
 
 
 def mixup(
-    key: jax.Array, images: jax.Array, targets: jax.Array, alpha: float
+    key: jax.Array,
+    images: jax.Array,
+    targets: jax.Array,
+    alpha: float,
+    probability: float = 1.0,
 ) -> tuple[jax.Array, jax.Array]:
     """Blends each example with its partner (arXiv 1710.09412).
 
@@ -24,42 +28,22 @@ def mixup(
     Args:
       key: PRNG key.
       images: `[B, H, W, C]` of a floating type, any range.
-      targets: `[B, K]` class probabilities.
+      targets: `[B, ...]` of a floating type: class probabilities, or images.
       alpha: at least 0; 0 does not mix.
+      probability: of mixing an example at all, drawn for each by itself.
 
     Returns:
       Mixed images and targets, of the given shapes and types.
     """
-    if not alpha:
+    if not alpha or not probability:
         return images, targets
     weight = jax.random.beta(key, alpha, alpha, (images.shape[0],))
     weight = jnp.maximum(weight, 1 - weight)
-    return _blend(images, weight), _blend(targets, weight)
-
-
-def mixup_pairs(
-    key: jax.Array,
-    images: jax.Array,
-    targets: jax.Array,
-    alpha: float,
-    probability: float = 1.0,
-) -> tuple[jax.Array, jax.Array]:
-    """Blends images, and their target images in the same way.
-
-    Args:
-      key: PRNG key.
-      images: `[B, H, W, C]` of a floating type, any range.
-      targets: `[B, H, W, C]` of a floating type, any range.
-      alpha: as for `mixup`.
-      probability: of blending an example at all, drawn for each by itself.
-
-    Returns:
-      Mixed images and targets, of the given shapes and types.
-    """
-    choice_key, weight_key = jax.random.split(key)
-    weight = jax.random.beta(weight_key, alpha, alpha, (images.shape[0],))
-    chosen = jax.random.bernoulli(choice_key, probability, weight.shape)
-    weight = jnp.where(chosen, jnp.maximum(weight, 1 - weight), 1)
+    if probability < 1:
+        chosen = jax.random.bernoulli(
+            jax.random.fold_in(key, 1), probability, weight.shape
+        )
+        weight = jnp.where(chosen, weight, 1)
     return _blend(images, weight), _blend(targets, weight)
 
 

@@ -1,9 +1,12 @@
-"""From uint8 pixels to what a network was trained on; runs on the device."""
+"""From uint8 pixels to what a network was trained on."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 
 from common.config import unknown
@@ -26,7 +29,7 @@ STYLES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 def normalize(
     images: jax.Array, style: str, dtype: DTypeLike = jnp.float32
 ) -> jax.Array:
-    """Normalises images.
+    """Normalises images, on the device.
 
     Args:
       images: `[..., H, W, 3]` in [0, 255], usually uint8.
@@ -43,3 +46,10 @@ def normalize(
         raise ConfigError(unknown("normalization", style, STYLES))
     mean, std = (jnp.asarray(values, jnp.float32) for values in STYLES[style])
     return ((jnp.asarray(images, jnp.float32) - mean) / std).astype(dtype)
+
+
+def to_unit(images: Any) -> Any:
+    """Returns images, of NumPy or JAX, on the scale [0, 1], on which floats are."""
+    if images.dtype != np.uint8:
+        return images
+    return images.astype(np.float32) / np.float32(255)

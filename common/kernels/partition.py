@@ -36,7 +36,7 @@ def window_partition(x: jax.Array, window: Size) -> jax.Array:
       ConfigError: if a side does not divide by the window's.
     """
     p, q = height_width(window)
-    batch, rows, cols, channels = divided(x.shape, (p, q), "window")
+    batch, rows, cols, channels = _divided(x.shape, (p, q), "window")
     x = x.reshape(batch, rows, p, cols, q, channels).swapaxes(2, 3)
     return x.reshape(batch * rows * cols, p * q, channels)
 
@@ -57,7 +57,7 @@ def window_reverse(tokens: jax.Array, window: Size, size: Size) -> jax.Array:
     """
     p, q = height_width(window)
     h, w = height_width(size)
-    _, rows, cols, channels = divided((1, h, w, tokens.shape[-1]), (p, q), "window")
+    _, rows, cols, channels = _divided((1, h, w, tokens.shape[-1]), (p, q), "window")
     x = tokens.reshape(-1, rows, cols, p, q, channels).swapaxes(2, 3)
     return x.reshape(-1, h, w, channels)
 
@@ -76,7 +76,7 @@ def grid_partition(x: jax.Array, grid: Size) -> jax.Array:
       ConfigError: if a side does not divide by the grid's.
     """
     g, k = height_width(grid)
-    batch, rows, cols, channels = divided(x.shape, (g, k), "grid")
+    batch, rows, cols, channels = _divided(x.shape, (g, k), "grid")
     x = x.reshape(batch, g, rows, k, cols, channels).transpose(0, 2, 4, 1, 3, 5)
     return x.reshape(batch * rows * cols, g * k, channels)
 
@@ -97,7 +97,7 @@ def grid_reverse(tokens: jax.Array, grid: Size, size: Size) -> jax.Array:
     """
     g, k = height_width(grid)
     h, w = height_width(size)
-    _, rows, cols, channels = divided((1, h, w, tokens.shape[-1]), (g, k), "grid")
+    _, rows, cols, channels = _divided((1, h, w, tokens.shape[-1]), (g, k), "grid")
     x = tokens.reshape(-1, rows, cols, g, k, channels).transpose(0, 3, 1, 4, 2, 5)
     return x.reshape(-1, h, w, channels)
 
@@ -179,7 +179,7 @@ class Partition:
         return both.reshape(len(rows) * len(cols), -1)
 
 
-def divided(shape, parts: tuple[int, int], kind: str) -> tuple[int, int, int, int]:
+def _divided(shape, parts: tuple[int, int], kind: str) -> tuple[int, int, int, int]:
     """Returns batch, groups along each axis and channels.
 
     Raises:

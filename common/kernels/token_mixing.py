@@ -10,61 +10,39 @@ from __future__ import annotations
 
 import jax
 
-from common.kernels.partition import divided
+from common.kernels import partition
+
+_PARTITIONS = {
+    "block": (partition.window_partition, partition.window_reverse),
+    "grid": (partition.grid_partition, partition.grid_reverse),
+}
 
 
-def block_tokens(x: jax.Array, block: tuple[int, int]) -> jax.Array:
-    """Gathers the neighbours of each block.
-
-    Args:
-      x: `[B, H, W, C]`.
-      block: `(P, Q)`, the sides of a block.
-
-    Returns:
-      `[P * Q, N, C]`: tokens in row-major order, `N = B * H/P * W/Q` blocks.
-
-    Raises:
-      ConfigError: a side does not divide by the block's.
-    """
-    batch, rows, cols, channels = divided(x.shape, block, "block")
-    x = x.reshape(batch, rows, block[0], cols, block[1], channels)
-    return x.transpose(2, 4, 0, 1, 3, 5).reshape(block[0] * block[1], -1, channels)
-
-
-def block_map(
-    tokens: jax.Array, block: tuple[int, int], shape: tuple[int, ...]
-) -> jax.Array:
-    """Puts tokens back, the inverse of `block_tokens`; `shape` is the map's."""
-    batch, rows, cols, _ = divided(shape, block, "block")
-    x = tokens.reshape(*block, batch, rows, cols, -1).transpose(2, 3, 0, 4, 1, 5)
-    return x.reshape(*shape[:3], -1)
-
-
-def grid_tokens(x: jax.Array, grid: tuple[int, int]) -> jax.Array:
-    """Gathers tokens that lie `H/G` rows and `W/K` columns apart, over the whole map.
+def to_tokens(x: jax.Array, kind: str, size: tuple[int, int]) -> jax.Array:
+    """Gathers the tokens of each group.
 
     Args:
       x: `[B, H, W, C]`.
-      grid: `(G, K)`, tokens along the sides.
+      kind: "block": the tokens of a group are neighbours; "grid": they are spaced
+        evenly over the whole map.
+      size: `(P, Q)`, tokens along the sides of a group.
 
     Returns:
-      `[G * K, N, C]`: tokens in row-major order, `N = B * H/G * W/K` grids.
+      `[P * Q, N, C]`: tokens in row-major order, `N = B * H/P * W/Q` groups.
 
     Raises:
-      ConfigError: a side does not divide by the grid's.
+      ConfigError: a side does not divide.
     """
-    batch, rows, cols, channels = divided(x.shape, grid, "grid")
-    x = x.reshape(batch, grid[0], rows, grid[1], cols, channels)
-    return x.transpose(1, 3, 0, 2, 4, 5).reshape(grid[0] * grid[1], -1, channels)
+    cut, _ = _PARTITIONS[kind]
+    return cut(x, size).swapaxes(0, 1)
 
 
-def grid_map(
-    tokens: jax.Array, grid: tuple[int, int], shape: tuple[int, ...]
+def to_map(
+    tokens: jax.Array, kind: str, size: tuple[int, int], shape: tuple[int, ...]
 ) -> jax.Array:
-    """Puts tokens back, the inverse of `grid_tokens`; `shape` is the map's."""
-    batch, rows, cols, _ = divided(shape, grid, "grid")
-    x = tokens.reshape(*grid, batch, rows, cols, -1).transpose(2, 0, 3, 1, 4, 5)
-    return x.reshape(*shape[:3], -1)
+    """Undoes `to_tokens` for a map of this shape, whatever its channels."""
+    _, stitch = _PARTITIONS[kind]
+    return stitch(tokens.swapaxes(0, 1), size, (shape[1], shape[2]))
 
 
 def mix(tokens: jax.Array, kernel: jax.Array, bias: jax.Array | None) -> jax.Array:

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from common import atomic, tables
 from common.data import pipeline
+from common.data.normalization import to_unit
 from common.data.sources import Source
 from common.logging import plots
 from common.metrics.image import to_bytes
 from common.restoration.inference import Restorer
 
-if TYPE_CHECKING:
-    from common.restoration.task import Published
-
 SCORES, TABLE, SAMPLES = "per_image.csv", "table.md", "samples.png"
 _SHOWN = 6
 _SIDE = 256  # of what is shown of an image
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """A published mean score, to stand beside ours."""
+
+    name: str
+    psnr: float
+    ssim: float
 
 
 def write_scores(
@@ -68,8 +76,6 @@ def draw(
 
     Their inputs are written to `examples/`, too, to try the network on.
     """
-    from common.restoration.task import to_unit
-
     order = np.argsort(outputs["psnr"], kind="stable")
     picked = np.linspace(0, len(order) - 1, min(_SHOWN, len(order))).round().astype(int)
     images, captions = [], []

@@ -9,7 +9,6 @@ image whole, in its own size.
 from __future__ import annotations
 
 import abc
-import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -24,24 +23,17 @@ from ml_collections import config_dict
 
 from common import config as configs
 from common.data import degradations, paired_transforms, sources
+from common.data.normalization import to_unit
 from common.data.sources import Source
 from common.errors import ConfigError
 from common.metrics import image as metrics
-from common.restoration import baselines
+from common.restoration import baselines, results
 from common.restoration.inference import Restorer
+from common.restoration.results import Published
 from common.size import height_width
-from common.task import Batch, Monitor, Task, Variables
+from common.task import Monitor, Task, Variables
 
 _CHANNELS = ("rgb", "y")
-
-
-@dataclasses.dataclass(frozen=True)
-class Published:
-    """A published mean score, to stand beside ours."""
-
-    name: str
-    psnr: float
-    ssim: float
 
 
 def default_config() -> ml_collections.ConfigDict:
@@ -68,6 +60,7 @@ class Restoration(Task):
     """Restoration of images, scored by PSNR and SSIM."""
 
     monitor = Monitor("psnr", "max")
+    one_by_one = True
 
     def __init__(self, config: ml_collections.ConfigDict):
         """Checks the config's fields of restoration.
@@ -144,10 +137,6 @@ class Restoration(Task):
             "id": jax.ShapeDtypeStruct((size,), jnp.int32),
         }
 
-    def evaluate(self, variables: Variables, batch: Batch) -> Mapping[str, jax.Array]:
-        """Not used: images differ in size, see `evaluator`."""
-        raise NotImplementedError
-
     def evaluator(
         self, variables: Variables
     ) -> Callable[[Mapping[str, np.ndarray]], dict[str, float]]:
@@ -157,8 +146,8 @@ class Restoration(Task):
         def run(example: Mapping[str, np.ndarray]) -> dict[str, float]:
             image = to_unit(example["image"])
             scores = self._score(restorer(image), example["target"])
-            given = self._score(image, example["target"])
-            return scores | {"psnr_input": given["psnr"]} | self._baseline(example)
+            given = self._psnr(image, example["target"])
+            return scores | {"psnr_input": given} | self._baseline(example)
 
         return run
 
@@ -176,8 +165,6 @@ class Restoration(Task):
         workdir: Path,
     ) -> list[tuple[str, Path]]:
         """Writes the scores, and draws the worst, median and best images."""
-        from common.restoration import results
-
         # Where evaluation had them, so that its programs serve again.
         variables = jax.device_put(variables, jax.local_devices()[0])
         results.write_scores(outputs, source, workdir)
@@ -194,12 +181,6 @@ class Restoration(Task):
         """Flags to try the result."""
         return [f"--input={example}", f"--output={workdir / 'restored'}"]
 
-    def predict(
-        self, variables: Variables, paths: Sequence[str], home: Path
-    ) -> list[str]:
-        """Not used: `common.restoration.command` writes files."""
-        raise NotImplementedError
-
     @functools.cached_property
     def _shared_restorer(self) -> Restorer:
         """Keeps what was compiled from one evaluation to the next."""
@@ -213,7 +194,7 @@ class Restoration(Task):
         key = int(example["id"])
         if key not in self._baselines:
             restored = baselines.run(name, to_unit(example["image"]), self._degradation)
-            self._baselines[key] = self._score(restored, example["target"])["psnr"]
+            self._baselines[key] = self._psnr(restored, example["target"])
         return {f"psnr_{name}": self._baselines[key]}
 
     @functools.cached_property
@@ -230,23 +211,24 @@ class Restoration(Task):
         """
         found = {}
         for suffix, rounding in (("", "float"), ("_8bit", "truncate")):
-            ours = metrics.to_bytes(image, rounding)
-            theirs = target
-            if self.config.evaluation.channels == "y":
-                rounded = rounding != "float"
-                ours, theirs = (
-                    metrics.rgb_to_y(x, rounded=rounded) for x in (ours, target)
-                )
-            found[f"psnr{suffix}"] = metrics.psnr(ours, theirs)
-            found[f"ssim{suffix}"] = metrics.ssim(ours, theirs)
+            pair = self._scored(image, target, rounding)
+            found[f"psnr{suffix}"] = metrics.psnr(*pair)
+            found[f"ssim{suffix}"] = metrics.ssim(*pair)
         return found
 
+    def _psnr(self, image: np.ndarray, target: np.ndarray) -> float:
+        return metrics.psnr(*self._scored(image, target, "float"))
 
-def to_unit(images: Any) -> Any:
-    """Returns images on the scale [0, 1]; those of floats are on it already."""
-    if images.dtype != np.uint8:
-        return images
-    return images.astype(np.float32) / np.float32(255)
+    def _scored(
+        self, image: np.ndarray, target: np.ndarray, rounding: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns both on the scale [0, 255], in the channels that are scored."""
+        ours = metrics.to_bytes(image, rounding)
+        if self.config.evaluation.channels == "rgb":
+            return ours, target
+        rounded = rounding != "float"
+        ours, theirs = (metrics.rgb_to_y(x, rounded=rounded) for x in (ours, target))
+        return ours, theirs
 
 
 def training_psnr(restored: jax.Array, target: jax.Array) -> jax.Array:

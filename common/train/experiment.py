@@ -321,9 +321,7 @@ class Experiment:
         evaluators = []
         for number in range(len(self.mesh.local_devices)):
             local = jax.tree.map(lambda x, n=number: x.addressable_data(n), whole)
-            evaluator = self.task.evaluator(local)
-            assert evaluator is not None
-            evaluators.append(evaluator)
+            evaluators.append(self.task.evaluator(local))
         iterator = prefetch.DevicePrefetch(self._eval_dataset(1), lambda batch: batch)
         with contextlib.closing(iterator) as examples:
             return evaluation.run_each(
@@ -337,7 +335,7 @@ class Experiment:
         self, variables: Variables, stop: Callable[[], bool] = lambda: False
     ) -> dict[str, np.ndarray]:
         """Returns the outputs of every evaluation example, see `evaluation.run`."""
-        if type(self.task).evaluator is not Task.evaluator:
+        if self.task.one_by_one:
             return self._evaluate_each(variables, stop)
         with contextlib.closing(self.eval_iterator()) as batches:
             return evaluation.run(

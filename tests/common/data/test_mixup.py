@@ -49,6 +49,18 @@ def test_mixup_keeps_the_larger_share_and_blends_every_pixel(batch):
     np.testing.assert_allclose(images.std(axis=(1, 2, 3)), 0, atol=1e-4)
 
 
+def test_mixup_of_some_examples_with_images_as_targets(batch):
+    images, _ = batch
+    mixed, targets = mixup.mixup(jax.random.key(1), images, 2 * images, 1.0, 0.3)
+    np.testing.assert_allclose(targets, 2 * mixed, rtol=1e-6)
+    kept = np.all(np.asarray(mixed == images), axis=(1, 2, 3))
+    assert 0.5 < kept.mean() < 0.9  # 0.7 of 64, give or take three deviations
+    every, _ = mixup.mixup(jax.random.key(1), images, images, 1.0)
+    np.testing.assert_array_equal(mixed[~kept], every[~kept])
+    none, _ = mixup.mixup(jax.random.key(1), images, images, 1.0, 0.0)
+    np.testing.assert_array_equal(none, images)
+
+
 def test_cutmix_pastes_one_box_of_untouched_pixels(batch):
     images, targets = mixup.cutmix(jax.random.key(2), *batch, 1.0)
     for i in range(BATCH):

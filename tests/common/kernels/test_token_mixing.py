@@ -7,10 +7,7 @@ from common.errors import ConfigError
 from common.kernels import reference, token_mixing
 
 SIZE, GROUP = (6, 8), (3, 2)
-KINDS = {
-    "block": (token_mixing.block_tokens, token_mixing.block_map, reference.windows),
-    "grid": (token_mixing.grid_tokens, token_mixing.grid_map, reference.grids),
-}
+KINDS = {"block": reference.windows, "grid": reference.grids}
 
 
 @pytest.fixture
@@ -20,16 +17,16 @@ def maps():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_tokens_are_the_groups_members(kind, maps):
-    to_tokens, to_map, cut = KINDS[kind]
-    tokens = to_tokens(maps, GROUP)
-    np.testing.assert_array_equal(tokens.swapaxes(0, 1), cut(maps, *GROUP))
-    np.testing.assert_array_equal(to_map(tokens, GROUP, maps.shape), maps)
+    tokens = token_mixing.to_tokens(maps, kind, GROUP)
+    np.testing.assert_array_equal(tokens.swapaxes(0, 1), KINDS[kind](maps, *GROUP))
+    there = token_mixing.to_map(tokens, kind, GROUP, maps.shape)
+    np.testing.assert_array_equal(there, maps)
 
 
 def test_mix(maps):
     rng = np.random.default_rng(1)
     kernel, bias = rng.normal(size=(6, 6)).astype(np.float32), rng.normal(size=6)
-    tokens = token_mixing.block_tokens(maps, GROUP)
+    tokens = token_mixing.to_tokens(maps, "block", GROUP)
     mixed = token_mixing.mix(tokens, kernel, bias)
     for group in range(tokens.shape[1]):
         for out in range(6):
@@ -42,4 +39,4 @@ def test_mix(maps):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_size_that_does_not_divide(kind, maps):
     with pytest.raises(ConfigError, match="6 x 8 does not divide into a"):
-        KINDS[kind][0](maps, (4, 2))
+        token_mixing.to_tokens(maps, kind, (4, 2))

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import side_by_side
-from common import host_memory
-from common.restoration.programs import to_bfloat16
+from common.restoration.programs import compile_lowered, to_bfloat16
+from common.runtime import setup_runtime
 from maxim import models
 
 
@@ -21,10 +21,10 @@ def build(job: Mapping[str, Any]) -> side_by_side.Program:
 
     Args:
       job: `form` "ours" or "plain", `variant`, `height`, `width`, `platform`, and
-        `memory_only`, to compile and not to run.
+        `memory_only`, to compile and not to run, and `lean`, to compile the plain
+        one, too, with the options of ours.
     """
     gpu = job["platform"] == "gpu"
-    host_memory.keep_freed()
     dtype = jnp.bfloat16 if gpu else jnp.float32
     model = models.create(job["variant"], dtype=dtype)
     shape = (1, job["height"], job["width"], 3)
@@ -34,7 +34,8 @@ def build(job: Mapping[str, Any]) -> side_by_side.Program:
     began = time.perf_counter()
     lowered = jax.jit(_function(job, model, dtype)).lower(variables, images)
     traced = time.perf_counter()
-    program = lowered.compile()
+    lean = job["form"] == "ours" or job["lean"]
+    program = compile_lowered(lowered) if lean else lowered.compile()
     compiled = time.perf_counter()
     analysis: Any = program.memory_analysis()
     cost: Any = lowered.cost_analysis()
@@ -82,4 +83,5 @@ def _values(model: models.MAXIM) -> Any:
 
 
 if __name__ == "__main__":
+    setup_runtime()  # as every run does
     side_by_side.serve(build)

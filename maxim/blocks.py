@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from common.kernels.token_mixing import to_map, to_tokens
 from common.models.layers import gelu
+from common.models.trace_once import trace_once
 from maxim.layers import (
     DEFAULT_INIT,
     ConvAttentionBlock,
@@ -194,21 +195,24 @@ class EncoderBlock(LevelBlock):
         shortcut = x
         for group in range(self.num_groups):
             if self.use_global_mlp:
-                x = self.multi_axis(group, self.input_proj_factor)(x, train)
-            x = ConvAttentionBlock(
+                gmlps = self.multi_axis(group, self.input_proj_factor)
+                x = trace_once(gmlps, x, train=train)
+            attention = ConvAttentionBlock(
                 reduction=self.channels_reduction,
                 name=f"channel_attention_block_1{group}",
                 **self.shared(),
-            )(x)
+            )
+            x = trace_once(attention, x, train=train)
         x = x + shortcut
         if enc is not None and dec is not None:
-            x, _ = CrossGatingBlock(
+            gating = CrossGatingBlock(
                 features=self.features,
                 dropout_rate=self.dropout_rate,
                 name="cross_gating_block",
                 **self.sizes(),
                 **self.shared(),
-            )((x,), enc + dec, train)
+            )
+            x, _ = trace_once(gating, (x,), enc + dec, train=train)
         if not self.downsample:
             return x, x
         return self.conv(self.features, 4, "Conv_1", stride=2)(x), x
@@ -263,13 +267,15 @@ class BottleneckBlock(LevelBlock):
         x = Pointwise(features=self.features, name="input_proj", **self.shared())(x)
         shortcut = x
         for group in range(self.num_groups):
-            x = self.multi_axis(group, self.input_proj_factor)(x, train)
-            x = MlpAttentionBlock(
+            gmlps = self.multi_axis(group, self.input_proj_factor)
+            attention = MlpAttentionBlock(
                 reduction=self.channels_reduction,
                 dropout_rate=self.dropout_rate,
                 name=f"channel_attention_block_1_{group}",
                 **self.shared(),
-            )(x, train)
+            )
+            x = trace_once(gmlps, x, train=train)
+            x = trace_once(attention, x, train=train)
         return x + shortcut
 
 

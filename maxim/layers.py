@@ -254,8 +254,9 @@ class ConvAttentionBlock(Layer):
     reduction: int
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         """Maps `[B, H, W, C]` to the same shape."""
+        del train  # it has no dropout
         channels = x.shape[-1]
         y = self.layer_norm("LayerNorm")(x)
         y = nn.leaky_relu(self.conv(channels, 3, "conv1")(y), LEAKY_SLOPE)

@@ -13,6 +13,7 @@ import jax
 from common.config import unknown
 from common.errors import ConfigError
 from common.models.remat import remat
+from common.models.trace_once import trace_once
 from common.size import height_width
 from maxim.blocks import (
     BottleneckBlock,
@@ -160,7 +161,7 @@ class MAXIM(Layer):
             x: Part = Convolution(image, *conv(image))
             if before is not None and self.use_cross_gating:
                 fuse = self._gating(level, f"stage_{stage}_input_fuse_sam_{level}")
-                x, _ = fuse((x,), before.attended[level], train)
+                x, _ = trace_once(fuse, (x,), before.attended[level], train=train)
             elif before is not None:
                 name = f"stage_{stage}_input_catconv_{level}"
                 fuse = Pointwise(features=width, name=name, **self.shared())
@@ -211,7 +212,8 @@ class MAXIM(Layer):
             parts = self._resize(first + len(skips) * self.depth, sources, level)
             if self.use_cross_gating:
                 name = f"stage_{stage}_cross_gating_block_{level}"
-                skip, x = self._gating(level, name, upsample_y=True)(parts, x, train)
+                gating = self._gating(level, name, upsample_y=True)
+                skip, x = trace_once(gating, parts, x, train=train)
             else:
                 width = self.features * 2**level
                 number = 2 * (stage * self.depth + len(skips))

@@ -1,5 +1,6 @@
 """Trading compute for memory: one config string per model."""
 
+import functools
 from typing import TypeVar
 
 import flax.linen as nn
@@ -21,6 +22,7 @@ POLICIES = (
 ModuleClass = TypeVar("ModuleClass", bound=type[nn.Module])
 
 
+@functools.cache  # so that equal modules stay equal
 def remat(
     module_class: ModuleClass,
     policy_name: str,

@@ -20,6 +20,11 @@ Apply = Callable[[Variables, jax.Array], jax.Array]
 # A run can take more than is known of its program: on CPUs, MAXIM's S-2 took a quarter
 # more at 512 x 512 (1008 MiB in place of 800), for what its convolutions work with.
 _USABLE = 0.8
+# XLA's default order of operations on CPUs lets more of them run at once, which gains
+# these networks nothing and holds more memory (benchmarks/README.md).
+_OPTIONS: dict[str, dict[str, bool | str]] = {
+    "cpu": {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
+}
 
 
 class Programs:
@@ -60,7 +65,7 @@ class Programs:
 
     def _compile(self, variables: Variables, images: np.ndarray) -> jax.stages.Compiled:
         began = time.perf_counter()
-        program = self._jitted.lower(variables, images).compile()
+        program = compile_lowered(self._jitted.lower(variables, images))
         seconds = time.perf_counter() - began
         height, width = images.shape[1:3]
         logging.info("compiled for %d x %d in %.1f s", width, height, seconds)
@@ -82,6 +87,11 @@ class Programs:
         return DataError(
             f"{width} x {height} pixels at once need {needs}; use --tile={side}"
         )
+
+
+def compile_lowered(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+    """Compiles a network for images, in as little memory as it can do with."""
+    return lowered.compile(_OPTIONS.get(jax.default_backend()))
 
 
 def _signature(variables: Variables) -> Hashable:

@@ -42,8 +42,8 @@ def record(
     if jax.process_index() == 0:
         workdir.mkdir(parents=True, exist_ok=True)
         configs.save(config, workdir, overrides)
-        names = list(experiment.train_source.class_names)
-        configs.write_json(workdir / "class_names.json", names)
+        if names := list(experiment.train_source.class_names):
+            configs.write_json(workdir / "class_names.json", names)
 
 
 def write(

@@ -23,7 +23,6 @@ def get_config(arg: str | None = None):
     config.augment.mixup_probability = 0.0
 
     config.model.variant = "S-1"
-    config.model.features = 16
     config.model.num_supervision_scales = 1
     config.model.num_groups = 1
     config.model.num_bottleneck_blocks = 1
@@ -32,15 +31,17 @@ def get_config(arg: str | None = None):
     config.model.block_size_lr = 4
     config.loss.frequency_weight = 0.0
 
-    config.batch_size = 8
+    # Steps count for more than crops here. The first gradients are some forty times as
+    # long as later ones.
+    config.batch_size = 2
     config.total_steps = 3000
-    config.eval_every_steps = 1000
+    config.eval_every_steps = 1500
     config.log_every_steps = 50
     config.ema_decay = 0.999
-    config.optimizer.clip_norm = 1.0
-    config.schedule.peak = 2e-3
+    config.optimizer.clip_norm = 0.1
+    config.schedule.peak = 1e-3
     config.schedule.final = 1e-6
-    config.schedule.warmup_steps = 100
+    config.schedule.warmup_steps = 200
 
     if args.smoke:
         shrink(config)

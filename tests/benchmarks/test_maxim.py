@@ -51,6 +51,7 @@ def test_worker_compiles_and_runs(monkeypatch):
         "width": 16,
         "platform": "cpu",
         "memory_only": False,
+        "lean": False,
     }
     program = maxim_worker.build(job)
     program.run()

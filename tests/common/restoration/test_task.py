@@ -10,10 +10,12 @@ import pytest
 from PIL import Image
 
 from common.data import pipeline
+from common.data.normalization import to_unit
 from common.errors import ConfigError
 from common.metrics import image as metrics
 from common.restoration import task
 from common.restoration.inference import Restorer
+from common.restoration.results import Published
 from common.task import LossOutput
 from common.train import loop
 from common.train.experiment import Experiment
@@ -28,8 +30,8 @@ class Gain(task.Restoration):
         return {"params": {"gain": jnp.full(3, GAIN)}}
 
     def loss(self, variables, batch, key):
-        restored = task.to_unit(batch["image"]) * variables["params"]["gain"]
-        error = jnp.square(restored - task.to_unit(batch["target"]))
+        restored = to_unit(batch["image"]) * variables["params"]["gain"]
+        error = jnp.square(restored - to_unit(batch["target"]))
         return LossOutput(error.mean((1, 2, 3)), {}, {})
 
     def restorer(self, variables, bfloat16=False):
@@ -39,7 +41,7 @@ class Gain(task.Restoration):
         return Restorer(apply, variables, 4, bfloat16)
 
     def published(self):
-        return [task.Published("somebody's", 33.3, 0.944)]
+        return [Published("somebody's", 33.3, 0.944)]
 
 
 def config_of(**fields):

@@ -151,9 +151,8 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def define_flags() -> flags.FlagValues:
-    """Returns the benchmark's flags."""
-    values = flags.FlagValues()
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Adds the benchmark's flags."""
     flags.DEFINE_list("variants", ["S-2", "S-3"], "To run.", flag_values=values)
     flags.DEFINE_enum(
         "platform", "cpu", ["cpu", "gpu"], "Where to run.", flag_values=values
@@ -166,13 +165,12 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_string(
         "out", "runs/benchmark_maxim", "Folder of results.", flag_values=values
     )
-    return values
 
 
 def main(argv: Sequence[str]) -> None:
     """Runs the benchmark."""
-    values = define_flags()
-    values(argv)
+    del argv
+    values = flags.FLAGS
     os.makedirs(values.out, exist_ok=True)
     results = run(values)
     with atomic.replacing(Path(values.out) / "results.json") as temporary:
@@ -180,4 +178,5 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=lambda argv: argv)
+    define_flags()
+    app.run(main)

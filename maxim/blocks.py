@@ -1,4 +1,4 @@
-"""The blocks of MAXIM's UNets (arXiv 2201.02973, figures 2 to 4).
+"""The blocks of MAXIM's UNets (arXiv 2201.02973).
 
 Where the official code concatenates maps for a 1 x 1 convolution, these take the parts,
 see `maxim.linear`.

@@ -8,7 +8,7 @@ from common.restoration import task
 
 
 def default_config() -> ml_collections.ConfigDict:
-    """Returns restoration's defaults with those of the paper's section 4.1.
+    """Returns restoration's defaults with those of the paper.
 
     Fields of the model that are None are the variant's, see `maxim.models.create`.
     """

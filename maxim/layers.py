@@ -1,4 +1,4 @@
-"""The layers inside MAXIM's blocks (arXiv 2201.02973, figure 3): gMLPs and attention.
+"""The layers inside MAXIM's blocks (arXiv 2201.02973): gMLPs and attention.
 
 Maps are NHWC. Submodules have the names of the official code, since its checkpoints do.
 Parameters are stored in `param_dtype` and used in `dtype`; the normalisations'

@@ -127,7 +127,6 @@ class MAXIM(Layer):
         self, images: jax.Array, train: bool, all_outputs: bool
     ) -> list[list[jax.Array]]:
         self._check(images)
-        images = images.astype(self.dtype)
         scales = range(1, self.num_supervision_scales)
         pyramid = [images, *(nearest_down(images, 2**level) for level in scales)]
         outputs, before = [], None
@@ -158,6 +157,9 @@ class MAXIM(Layer):
             width = self.features * 2**level
             name = f"stage_{stage}_input_conv_{level}"
             conv = Affine(features=width, size=3, name=name, **self.shared())
+            # Only its features are in `dtype`: what is added to the image stays
+            # float32, whose levels bfloat16 could not hold.
+            image = image.astype(self.dtype)
             x: Part = Convolution(image, *conv(image))
             if before is not None and self.use_cross_gating:
                 fuse = self._gating(level, f"stage_{stage}_input_fuse_sam_{level}")
@@ -375,9 +377,9 @@ def _check_fields(model: MAXIM) -> None:
         "features",
         "depth",
         "num_stages",
+        "num_groups",
         "num_supervision_scales",
         "channels_reduction",
-        "num_outputs",
         "block_gmlp_factor",
         "grid_gmlp_factor",
         "input_proj_factor",
@@ -385,6 +387,15 @@ def _check_fields(model: MAXIM) -> None:
         value = getattr(model, name)
         if type(value) is not int or value < 1:
             raise ConfigError(f"{name} is a positive whole number, given {value!r}")
+    for name in ("num_bottleneck_blocks", "high_res_stages"):
+        value = getattr(model, name)
+        if type(value) is not int or value < 0:
+            raise ConfigError(f"{name} is a whole number from 0 on, given {value!r}")
+    if model.num_outputs != 3:
+        raise ConfigError(
+            f"num_outputs={model.num_outputs}: only 3 channels can be added to the "
+            "image, as the last stage does"
+        )
     if model.num_supervision_scales > model.depth:
         raise ConfigError(
             f"num_supervision_scales={model.num_supervision_scales} must not be above "

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from common.restoration.inference import Restorer
+from common.restoration.inference import Restorer, check_image, check_range
 from common.task import Variables
 from maxim import published
 from maxim.models import MAXIM
@@ -34,6 +34,8 @@ def restore(
     Raises:
       DataError: no such image, or it does not fit into memory.
     """
+    image = check_image(image)
+    check_range(image)
     key: Any = model  # equal to others with the same fields
     return _compiled(key).with_variables({"params": params})(image)
 

@@ -83,7 +83,7 @@ def _checkpoint(
     return name, Checkpoint(name, variant, config, channels, scores)
 
 
-# All published scores are of single images, without ensembles. RealBlur's protocol
+# Published scores are without ensembles, as far as is known. RealBlur's protocol
 # aligns every result with its target first. Deraining is scored on luma, as its papers
 # do; that raindrops are too is an assumption. Rain100H's SSIM is 0.904 in some tables.
 # DND is scored by its server, with the weights of SIDD.

@@ -1,8 +1,8 @@
-"""The training recipes of section 4.1 of the paper (arXiv 2201.02973).
+"""The training recipes of MAXIM (arXiv 2201.02973).
 
 A file in `configs/maxim` is one task; it names the data and what is scored. Batch
 sizes and lengths differ between tasks in the paper's appendix, which we could not read:
-ours are 300,000 steps of 64 crops, as long as the open recipes of Restormer and NAFNet.
+ours are 300,000 steps of 64 crops.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def finish(
     """
     if args.one_gpu:
         config.batch_size = 8
-        config.total_steps = 8 * config.total_steps
+        for name in ("total", "eval_every", "checkpoint_every"):
+            config[f"{name}_steps"] *= 8
         config.model.remat = "full"
     if args.smoke:
         shrink(config)

@@ -1,7 +1,7 @@
 """Cuts large images to overlapping tiles, so that training reads only what it needs.
 
 A crop from a photograph of 16 megapixels takes its whole decoding. Tiles are PNG files
-without loss, named by the row and column of their first pixel. Pairs are written as
+of 8-bit RGB, named by the row and column of their first pixel. Pairs are written as
 `SPLIT/input/NAME` and `SPLIT/target/NAME`, whatever layout they had, with the names of
 their splits; single images keep their folders.
 """

@@ -49,6 +49,7 @@ def run(
     """
     options = flags.options()
     tiling = _tiling(options)
+    _check_tiling(tiling, task.restorer({}, options.bfloat16))
     jobs = files.plan(options.input, options.output, options.format)
     _check_writable(options.output)
     compile_cache.use()
@@ -56,7 +57,6 @@ def run(
     variables, where = modes.find_variables(experiment, workdir, init_from)
     logging.info("%d images, weights of %s", len(jobs), where)
     restorer = task.restorer(variables, options.bfloat16)
-    _check_tiling(tiling, restorer)
     failed = _restore_all(jobs, restorer, tiling, options.ensemble)
     if failed:
         raise DataError(

@@ -47,12 +47,15 @@ def plan(source: str, output: str, format: str = "png") -> list[Job]:
     if folder.suffix.lower() in EXTENSIONS or (folder.exists() and not folder.is_dir()):
         raise ConfigError(f"--output={output} must be a folder, not a file")
     if root.is_dir():
-        root = _of_pairs(root, folder)
+        root = _of_pairs(root)
         images = _images(root, folder)
     elif root.is_file():
         root, images = root.parent, [root]
     else:
         raise DataError(f"--input={source}: no such file or folder")
+    targets = root.with_name(_PAIRED[1])
+    if root.name == _PAIRED[0] and _same(targets, folder):
+        raise ConfigError(f"--output={output} holds the targets of {root.parent}")
     jobs = [
         Job(image, folder / image.relative_to(root).with_suffix(_suffix(image, format)))
         for image in images
@@ -61,11 +64,9 @@ def plan(source: str, output: str, format: str = "png") -> list[Job]:
     return jobs
 
 
-def _of_pairs(root: Path, output: Path) -> Path:
+def _of_pairs(root: Path) -> Path:
     if not all((root / name).is_dir() for name in _PAIRED):
         return root
-    if _same(root / _PAIRED[1], output):
-        raise ConfigError(f"--output={output} holds the targets of {root}")
     logging.info("%s holds pairs: the images are those of %s", root, _PAIRED[0])
     return root / _PAIRED[0]
 
@@ -100,9 +101,14 @@ def _check_results(jobs: list[Job]) -> None:
                 "one, or try --format=same"
             )
         made_of[result] = source
-    images = {_identity(source): source for source, _ in jobs}
-    for result in made_of:
-        if result.exists() and (image := images.get(_identity(result))):
+    # A link to nothing is no image; reading it will say so.
+    images = {_identity(source): source for source, _ in jobs if source.exists()}
+    for result, source in made_of.items():
+        if not result.exists():
+            continue
+        # Beside its image stand other images, not older results.
+        beside = result if _same(source.parent, result.parent) else None
+        if image := images.get(_identity(result), beside):
             raise ConfigError(
                 f"{result} would replace the image {image}; give another --output"
             )
@@ -115,4 +121,4 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _same(first: Path, second: Path) -> bool:
-    return second.exists() and first.samefile(second)
+    return first.exists() and second.exists() and first.samefile(second)

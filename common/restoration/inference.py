@@ -96,7 +96,7 @@ def check_image(image: np.ndarray | jax.Array) -> np.ndarray:
     """Returns an image as float32.
 
     Raises:
-      DataError: naming the shape, type or values that no image in [0, 1] has.
+      DataError: naming the shape, type or values that no image has.
     """
     array = np.asarray(image)
     if array.ndim != 3 or array.shape[2] != 3 or not array.size:
@@ -112,10 +112,18 @@ def check_image(image: np.ndarray | jax.Array) -> np.ndarray:
     array = np.ascontiguousarray(array, np.float32)
     if not np.isfinite(array).all():
         raise DataError("the image holds values that are not finite")
-    low, high = float(array.min()), float(array.max())
+    return array
+
+
+def check_range(image: np.ndarray) -> None:
+    """Refuses an image of a user that is on another scale than [0, 1].
+
+    Raises:
+      DataError: saying what its values are.
+    """
+    low, high = float(image.min()), float(image.max())
     if low < _LOWEST or high > _HIGHEST:
         raise DataError(
             f"an image is in [0, 1], its values here in [{low:g}, {high:g}]; divide "
             "levels of 8 bits by 255"
         )
-    return array

@@ -84,9 +84,9 @@ class Programs:
     def _too_large(self, images: np.ndarray, needs: str, tile: float) -> DataError:
         height, width = images.shape[1:3]
         side = max(int(tile) // self._multiple, 1) * self._multiple
-        return DataError(
-            f"{width} x {height} pixels at once need {needs}; use --tile={side}"
-        )
+        smaller = side < max(height, width)
+        advice = f"; --mode=predict can cut it: use --tile={side}" if smaller else ""
+        return DataError(f"{width} x {height} pixels at once need {needs}{advice}")
 
 
 def compile_lowered(lowered: jax.stages.Lowered) -> jax.stages.Compiled:

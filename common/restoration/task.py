@@ -80,12 +80,27 @@ class Restoration(Task):
                 f"crops of {height} x {width} cannot be turned by 90 degrees: set "
                 "config.augment.rotate=False"
             )
-        if self._degradation is not None:
-            config.data.pairs = False
+        configs.check_sections(config, default_config(), ("evaluation", "degradation"))
+        self._check_source()
         if config.evaluation.baseline:
             baselines.check(config.evaluation.baseline, self._degradation)
         for split in ("train", "eval"):
             self.transforms(split)  # their constructors check the rest
+
+    def _check_source(self) -> None:
+        """Refuses pairs that would be degraded, and clean images that would not."""
+        source, name = self.config.data.source, self.config.degradation.name
+        if name and source == "paired":
+            raise ConfigError(
+                f"config.degradation.name={name} is for clean images, and "
+                "config.data.source=paired holds degraded ones already"
+            )
+        if not name and source not in ("paired", "fake"):
+            raise ConfigError(
+                f"config.data.source={source} holds clean images: set "
+                "config.degradation.name"
+            )
+        self.config.data.pairs = not name
 
     @abc.abstractmethod
     def restorer(self, variables: Variables, bfloat16: bool = False) -> Restorer:

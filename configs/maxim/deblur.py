@@ -1,4 +1,4 @@
-"""Deblurring: MAXIM-3S on GoPro, RealBlur or REDS (arXiv 2201.02973, tables 3 to 5).
+"""Deblurring: MAXIM-3S on GoPro, RealBlur or REDS (arXiv 2201.02973).
 
     python -m maxim.main --config=configs/maxim/deblur.py:GoPro --data_dir=DIR \
         --workdir=RUN

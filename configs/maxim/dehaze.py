@@ -1,4 +1,4 @@
-"""Dehazing: MAXIM-2S on RESIDE, indoors or outdoors (arXiv 2201.02973, table 6).
+"""Dehazing: MAXIM-2S on RESIDE, indoors or outdoors (arXiv 2201.02973).
 
     python -m maxim.main --config=configs/maxim/dehaze.py:ITS --data_dir=DIR \
         --workdir=RUN

@@ -1,4 +1,4 @@
-"""Denoising of smartphone photographs: MAXIM-3S on SIDD (arXiv 2201.02973, table 2).
+"""Denoising of smartphone photographs: MAXIM-3S on SIDD (arXiv 2201.02973).
 
     python -m maxim.main --config=configs/maxim/denoise.py:SIDD --data_dir=DIR \
         --workdir=RUN

@@ -1,4 +1,4 @@
-"""Deraining: MAXIM-2S on Rain13k (arXiv 2201.02973, table 6).
+"""Deraining: MAXIM-2S on Rain13k (arXiv 2201.02973).
 
     python -m maxim.main --config=configs/maxim/derain.py:Rain13k --data_dir=DIR \
         --workdir=RUN

@@ -1,4 +1,4 @@
-"""Enhancement: MAXIM-2S on MIT-Adobe FiveK or LOL (arXiv 2201.02973, table 7).
+"""Enhancement: MAXIM-2S on MIT-Adobe FiveK or LOL (arXiv 2201.02973).
 
     python -m maxim.main --config=configs/maxim/enhance.py:LOL --data_dir=DIR \
         --workdir=RUN

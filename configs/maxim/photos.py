@@ -2,8 +2,9 @@
 
     python -m maxim.main --config=configs/maxim/photos.py --workdir=runs/photos
 
-Hardware: two CPU cores. Data: the photographs that scikit-image and scikit-learn
-bundle, no download; three of them are held out. The metric is their mean PSNR.
+Hardware: two CPU cores, 12 minutes. Data: the photographs that scikit-image and
+scikit-learn bundle, no download; three of them are held out. The metric is their mean
+PSNR: 29.98 dB, where non-local means that is told the noise reaches 29.16 dB.
 """
 
 from common import config as configs

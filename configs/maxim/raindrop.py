@@ -1,4 +1,4 @@
-"""Removal of raindrops: MAXIM-2S on Raindrop (arXiv 2201.02973, table 6).
+"""Removal of raindrops: MAXIM-2S on Raindrop (arXiv 2201.02973).
 
     python -m maxim.main --config=configs/maxim/raindrop.py --data_dir=DIR --workdir=RUN
 

@@ -98,7 +98,8 @@ def check(where: str, theirs: Sizes, ours: Sizes) -> None:
         fields |= {"num_supervision_scales": scales} if scales else {}
     flags = " ".join(f"--config.model.{name}={v}" for name, v in fields.items())
     raise ConfigError(
-        f"{where} is of a MAXIM {theirs}; the model is {ours}: set {flags}"
+        f"{where} is of a MAXIM {theirs}; the model is {ours}: name another --task, "
+        f"or with --config set {flags}"
     )
 
 

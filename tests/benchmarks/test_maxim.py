@@ -4,6 +4,7 @@ import json
 
 import jax
 import numpy as np
+from absl import flags
 
 from benchmarks import maxim, maxim_plain, maxim_worker
 from maxim import models
@@ -62,7 +63,8 @@ def test_worker_compiles_and_runs(monkeypatch):
 
 
 def test_flags_have_defaults():
-    values = maxim.define_flags()
+    values = flags.FlagValues()
+    maxim.define_flags(values)
     values(["benchmark", "--variants=S-1,S-2"])
     assert values.variants == ["S-1", "S-2"]
     assert values.platform == "cpu"

@@ -208,7 +208,7 @@ def test_bfloat16(tiny):
         params,
         images,
     )
-    assert restored.dtype == jnp.bfloat16
+    assert restored.dtype == jnp.float32  # as the image it is added to
     plain = golden.run(
         lambda p, x: model.apply({"params": p}, x, method="restore"), params, images
     )
@@ -246,6 +246,10 @@ def test_initial_values():
         ({"feature": 8}, "did you mean 'features'"),
         ({"num_supervision_scales": 4}, "depth"),
         ({"features": 0}, "positive"),
+        ({"num_groups": 0}, "num_groups is a positive"),
+        ({"num_bottleneck_blocks": -1}, "num_bottleneck_blocks is .* from 0 on"),
+        ({"high_res_stages": -3}, "high_res_stages"),
+        ({"num_outputs": 4}, "num_outputs=4"),
         ({"block_size_hr": (8, 0)}, "block_size_hr"),
         ({"remat": "ful"}, "full"),
         ({"dropout_rate": 1.0}, "dropout_rate"),

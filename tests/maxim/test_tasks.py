@@ -103,10 +103,23 @@ def test_network_and_evaluation_precision():
     assert task.model.dtype == jnp.bfloat16
     images = jnp.zeros((1, 32, 32, 3))
     variables = jax.eval_shape(task.model.init, jax.random.key(0), images)
-    for bfloat16, dtype in ((False, jnp.float32), (True, jnp.bfloat16)):
+    for bfloat16 in (False, True):
         restorer = task.restorer({}, bfloat16)
-        assert jax.eval_shape(restorer.apply, variables, images).dtype == dtype
+        # What is computed on the way; the image itself keeps its precision.
+        assert ("bf16" in str(jax.make_jaxpr(restorer.apply)(variables, images))) == (
+            bfloat16
+        )
+        assert jax.eval_shape(restorer.apply, variables, images).dtype == jnp.float32
     assert restorer.multiple == task.model.size_multiple
+
+
+def test_bfloat16_keeps_the_images_levels():
+    """A network of zeros returns the image it was given, with all of 16 bits."""
+    task = task_of()
+    ramp = np.linspace(0, 1, 32 * 32 * 3, dtype=np.float32).reshape(32, 32, 3)
+    shapes = jax.eval_shape(task.model.init, jax.random.key(0), ramp[None])
+    zeros = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes)
+    np.testing.assert_array_equal(task.restorer(zeros, bfloat16=True)(ramp), ramp)
 
 
 @pytest.mark.parametrize(

@@ -77,8 +77,12 @@ def _walk(path: str, name: str, above: tuple[str, ...], found: Tree) -> None:
     real = os.path.realpath(path)
     if real in above:
         return
-    with os.scandir(path) as opened:
-        entries = sorted(opened, key=lambda entry: entry.name)
+    try:
+        with os.scandir(path) as opened:
+            entries = sorted(opened, key=lambda entry: entry.name)
+    except PermissionError:
+        logging.warning("%s is skipped: permission denied", path)
+        return
     entries = [entry for entry in entries if entry.name[0] != "."]
     found[name] = [entry.name for entry in entries if entry.is_file()]
     for entry in entries:
@@ -129,7 +133,7 @@ def choose(
         return parts[split]
     scopes = {entry.scope for entry in entries}
     usual = train_split == TRAIN_SPLITS[0] and eval_split == EVAL_SPLITS[0]
-    if not any(parts.values()) and (usual or scopes == {""}):
+    if not any(parts.values()) and usual:
         return _divide(entries, split, split_seed, root)
     wanted = train_split if split == "train" else eval_split
     raise DataError(

@@ -45,7 +45,25 @@ def pairs(files: Tree, listed: Set[Any] = frozenset()) -> list[Entry]:
     left = {path: place for path, place in missing.items() if path not in used}
     if left:
         raise DataError(_missing_line(left, len(found)))
+    _check_targets(files, used | listed)
     return sorted(found.values())
+
+
+def _check_targets(files: Tree, used: Collection[Any]) -> None:
+    """Refuses targets without an input, where names promise one for each.
+
+    In other layouts one folder of targets serves several of inputs, or half a set is
+    there on purpose.
+    """
+    folders = [name for name in files if name.rpartition("/")[2] == "target"]
+    paths = [_join(f, name) for f in folders for name in filter(is_image, files[f])]
+    stems = {os.path.splitext(str(picture))[0] for picture in used}
+    alone = [path for path in paths if os.path.splitext(path)[0] not in stems]
+    if alone:
+        more = ", ..." if len(alone) > _SHOWN else ""
+        raise DataError(
+            f"{len(alone)} images have no input: {', '.join(alone[:_SHOWN])}{more}"
+        )
 
 
 def _of_layout(

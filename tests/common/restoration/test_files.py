@@ -95,6 +95,22 @@ def test_an_image_is_never_replaced(tmp_path, link):
         files.plan(str(tmp_path / "in"), str(out))
 
 
+def test_other_images_beside_it_are_never_replaced(tmp_path):
+    make(tmp_path, "in/a.jpg", "in/a.png", "set/input/1.jpg", "set/target/1.png")
+    with pytest.raises(ConfigError, match=r"would replace the image .*in/a\.png; give"):
+        files.plan(str(tmp_path / "in/a.jpg"), str(tmp_path / "in"))
+    for source in ("set/input", "set/input/1.jpg", "set"):
+        with pytest.raises(ConfigError, match=r"target holds the targets of .*set"):
+            files.plan(str(tmp_path / source), str(tmp_path / "set/target"))
+
+
+def test_a_link_to_nothing_is_left_to_the_reader(tmp_path):
+    make(tmp_path, "in/a.png", "out/a.png", "out/b.png")
+    (tmp_path / "in/b.png").symlink_to(tmp_path / "none")
+    jobs = files.plan(str(tmp_path / "in"), str(tmp_path / "out"))
+    assert [job.source.name for job in jobs] == ["a.png", "b.png"]
+
+
 def test_older_results_are_replaced(tmp_path):
     make(tmp_path, "in/a.png", "out/a.png")
     assert len(files.plan(str(tmp_path / "in"), str(tmp_path / "out"))) == 1

@@ -217,6 +217,15 @@ def test_inference_takes_bytes():
         ({"data.image_size": (16, 32)}, "augment.rotate=False"),
         ({"evaluation.baseline": "nl_means"}, "needs gaussian_noise"),
         ({"evaluation.crop": 0}, "evaluation.crop"),
+        (
+            {"evaluation.chanels": "y"},
+            "evaluation key 'chanels'; did you mean 'channels",
+        ),
+        ({"data.source": "images"}, "holds clean images: set config.degradation.name"),
+        (
+            {"data.source": "paired", "degradation.name": "jpeg"},
+            "degraded ones already",
+        ),
         ({"degradation.name": "haze", "evaluation.baseline": "nl_means"}, "Haze"),
     ],
 )

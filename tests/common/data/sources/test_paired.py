@@ -300,7 +300,9 @@ def test_a_tenth_is_held_out_where_there_are_no_splits(tmp_path, monkeypatch):
     train, held_out = read(tmp_path, "train"), read(tmp_path, "eval")
     assert (len(train), len(held_out)) == (18, 2)
     assert not set(train) & set(held_out)
-    assert read(tmp_path, "eval", eval_split="test") == held_out
+    # Who names a split does not mean a tenth of everything.
+    with pytest.raises(DataError, match=r"unknown eval split 'test'.*'\.' is everyth"):
+        read(tmp_path, "eval", eval_split="test")
     other = {tuple(read(tmp_path, "eval", split_seed=seed)) for seed in (1, 2, 3)}
     assert other != {tuple(held_out)}
     assert "no split folders: 2 images are the eval split (10 %" in lines[1]
@@ -369,6 +371,29 @@ def test_targets_are_no_inputs_of_another_layout(tmp_path):
     both(tmp_path, "train", "1.png", "2.png")
     touch(tmp_path, "GT/3.png")
     assert len(read(tmp_path, "train")) == 2
+
+
+def test_targets_without_an_input(tmp_path):
+    both(tmp_path, "train", "1.png", "2.png")
+    touch(tmp_path, "train/target/3.png", "train/target/notes.txt")
+    with pytest.raises(DataError, match=r"1 images have no input: train/target/3.png"):
+        PairedSource(tmp_path, "train")
+
+
+def test_a_folder_that_may_not_be_read_is_skipped(tmp_path, monkeypatch):
+    both(tmp_path, "train", "1.png")
+    (tmp_path / "lost+found").mkdir()
+    scan = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("lost+found"):
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert read(tmp_path, "train", train_split=".") == [
+        ("train/input/1.png", "train/target/1.png")
+    ]
 
 
 def test_two_possible_targets(tmp_path):

@@ -225,7 +225,7 @@ def test_who_writes_tries_first(mode, tmp_path):
             assert launch._workdir()
     with flagsaver.flagsaver(mode=mode, workdir=str(tmp_path / "new")):
         assert launch._workdir() == str(tmp_path / "new")
-    assert (tmp_path / "new").exists() == (mode in ("plan", "export"))
+    assert (tmp_path / "new").exists() == (mode in ("eval", "plan", "export"))
 
 
 class Adopting(toy.Toy):

@@ -106,9 +106,10 @@ def test_network_and_evaluation_precision():
     for bfloat16 in (False, True):
         restorer = task.restorer({}, bfloat16)
         # What is computed on the way; the image itself keeps its precision.
-        assert ("bf16" in str(jax.make_jaxpr(restorer.apply)(variables, images))) == (
-            bfloat16
-        )
+        lines = str(jax.make_jaxpr(restorer.apply)(variables, images)).splitlines()
+        convolutions = [line for line in lines if "= conv_general" in line]
+        assert convolutions
+        assert all(("bf16[" in line) == bfloat16 for line in convolutions)
         assert jax.eval_shape(restorer.apply, variables, images).dtype == jnp.float32
     assert restorer.multiple == task.model.size_multiple
 

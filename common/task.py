@@ -145,8 +145,11 @@ class Task(abc.ABC):
         """The training forward pass; runs inside the jitted step."""
 
     def evaluate(self, variables: Variables, batch: Batch) -> Mapping[str, jax.Array]:
-        """The evaluation forward pass: name -> `[B, ...]`, kept for every example."""
-        raise NotImplementedError
+        """The evaluation forward pass: name -> `[B, ...]`, kept for every example.
+
+        Every task has this or, with `one_by_one`, `evaluator`.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.evaluate")
 
     def evaluator(
         self, variables: Variables
@@ -156,7 +159,7 @@ class Task(abc.ABC):
         Args:
           variables: on the device that the scoring shall use.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__}.evaluator")
 
     @abc.abstractmethod
     def summarize(self, outputs: Mapping[str, np.ndarray]) -> dict[str, float]:

@@ -283,14 +283,11 @@ class SupervisedAttention(Layer):
     """The SAM: features for the next stage, weighted by what the image has become."""
 
     features: int
-    output_channels: int = 3
 
     @nn.compact
     def __call__(self, x: jax.Array, image: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Returns features `[B, H, W, C]` and the image `[B, H, W, 3]`."""
         y = self.conv(self.features, 3, "Conv_0")(x)
-        out = self.conv(self.output_channels, 3, "Conv_1")(x)
-        if self.output_channels == 3:
-            out = out + image
+        out = self.conv(image.shape[-1], 3, "Conv_1")(x) + image
         attention = nn.sigmoid(self.conv(self.features, 3, "Conv_2")(out))
         return y * attention + x, out

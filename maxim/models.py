@@ -65,7 +65,7 @@ class MAXIM(Layer):
       input_proj_factor: width of both branches together over the input's; in decoders
         and gates always 2, as in the official code.
       channels_reduction: squeeze ratio of channel attention.
-      num_outputs: channels of the output. The last stage always adds the input image.
+      num_outputs: channels of the output; 3, as every stage adds the image.
       dropout_rate: on the branches of multi-axis layers.
       remat: what the blocks save for the backward pass (`common.models.remat`).
     """
@@ -251,7 +251,6 @@ class MAXIM(Layer):
         pairs = [
             SupervisedAttention(
                 features=self.features * 2**level,
-                output_channels=self.num_outputs,
                 name=f"stage_{stage}_supervised_attention_module_{level}",
                 **self.shared(),
             )(decoded[level], image)

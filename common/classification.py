@@ -183,9 +183,20 @@ class Classification(Task):
             metrics={"top1": jnp.argmax(logits, -1) == jnp.argmax(targets, -1)},
         )
 
+    def logits(self, variables: Variables, images: jax.Array) -> jax.Array:
+        """Returns the logits `[B, K]` of an evaluation.
+
+        Args:
+          variables: of the model.
+          images: `[B, H, W, 3]` in [0, 255], uint8 or, to differentiate in them,
+            floats.
+        """
+        logits = self.model.apply(variables, self._normalize(images), train=False)
+        return jnp.asarray(logits)
+
     def evaluate(self, variables: Variables, batch: Batch) -> Mapping[str, jax.Array]:
         """Loss, prediction and rank of the true class of every example."""
-        logits = self._logits(variables, batch["image"])
+        logits = self.logits(variables, batch["image"])
         labels = batch["label"]
         of_label = jnp.take_along_axis(logits, labels[:, None], axis=-1)
         targets = jax.nn.one_hot(labels, self.num_classes)
@@ -200,7 +211,7 @@ class Classification(Task):
 
     def inference(self, variables: Variables) -> Callable[[jax.Array], jax.Array]:
         """uint8 images `[B, H, W, 3]` -> logits `[B, K]`."""
-        return functools.partial(self._logits, variables)
+        return functools.partial(self.logits, variables)
 
     def summarize(self, outputs: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Mean loss and top-k accuracies as fractions."""
@@ -231,7 +242,7 @@ class Classification(Task):
         """One line per image: the most likely classes with their probabilities."""
         names = class_names(home, self.num_classes)
         kind = self.config.loss.name
-        run = jax.jit(lambda v, x: probabilities(self._logits(v, x), kind))
+        run = jax.jit(lambda v, x: probabilities(self.logits(v, x), kind))
         lines = []
         # Read all first: a broken file should not appear after minutes of work.
         for path, image in zip(paths, [self._read(p) for p in paths], strict=True):
@@ -260,10 +271,6 @@ class Classification(Task):
 
     def _normalize(self, images: jax.Array) -> jax.Array:
         return normalize(images, self.config.preprocess.normalization)
-
-    def _logits(self, variables: Variables, images: jax.Array) -> jax.Array:
-        logits = self.model.apply(variables, self._normalize(images), train=False)
-        return jnp.asarray(logits)
 
 
 def cross_entropy(logits: jax.Array, targets: jax.Array, kind: str) -> jax.Array:

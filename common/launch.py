@@ -110,8 +110,13 @@ class _Package:
 
     def given(self) -> list[str]:
         """Returns which of its own flags are on the command line."""
-        own = FLAGS.get_flags_for_module(self.flags) if self.flags else []
+        own = FLAGS.get_key_flags_for_module(self.flags) if self.flags else []
         return [f"--{flag.name}" for flag in own if flag.present]
+
+    def readers(self) -> Mapping[str, str]:
+        """Returns the modes that read its own flags, and how they are called."""
+        module = importlib.import_module(self.flags) if self.flags else None
+        return getattr(module, "MODES", {"predict": ""})
 
 
 def run(
@@ -134,8 +139,9 @@ def run(
         or None, needs no config, and returns what is printed.
       predict: "module:function" in place of `common.modes.predict`; takes the task,
         the config, the workdir and `--init_from`, of which one may be None.
-      flags: module that defines further flags, which only `predict` reads. Light to
-        import.
+      flags: module that defines further flags; light to import. Only `predict` reads
+        them, unless its `MODES` names the modes that do: name -> the words of a call,
+        for the help.
       presets: "module:function" from the value of `--task`, one of those flags, to
         the config file with its argument, and to what `--init_from` would be.
     """
@@ -222,7 +228,8 @@ def _help(package: _Package) -> str:
         predict = f"{command} --mode=predict --workdir=DIR --input=DIR --output=DIR"
     if package.presets:
         predict += f"\n  {command} --mode=predict --task=NAME --input=DIR --output=DIR"
-    own = "".join(f"\n  {command} --mode={mode}" for mode in package.modes)
+    calls = ((mode, package.readers().get(mode, "")) for mode in package.modes)
+    own = "".join(f"\n  {command} --mode={m} {words}".rstrip() for m, words in calls)
     further = FLAGS.module_help(sys.modules[package.flags]) if package.flags else ""
     return f"""{package.summary}
 
@@ -275,8 +282,9 @@ def _check_mode(package: _Package, rest: Sequence[str]) -> None:
         raise ConfigError(f"{images[0]!r} is given, but --mode is {mode}")
     if images and package.predict:
         raise ConfigError(f"{images[0]!r}: images are given with --input here")
-    _check_only("plan", [f"--{flag.name}" for flag in (_DEVICES, _MESH) if flag.value])
-    _check_only("predict", package.given())
+    plan = [f"--{flag.name}" for flag in (_DEVICES, _MESH) if flag.value]
+    _check_only(("plan",), plan)
+    _check_only(package.readers(), package.given())
     if mode in modes and _CONFIG.value is not None:
         raise ConfigError(f"--mode={mode} takes no --config")
     if _DRY_RUN.value and mode in ("plan", *modes):
@@ -285,11 +293,12 @@ def _check_mode(package: _Package, rest: Sequence[str]) -> None:
         raise ConfigError("--mode=plan needs --devices=N")
 
 
-def _check_only(mode: str, given: Sequence[str]) -> None:
-    """Refuses flags of one mode in another."""
-    if given and _MODE.value != mode:
+def _check_only(modes: Collection[str], given: Sequence[str]) -> None:
+    """Refuses flags of some modes in another."""
+    if given and _MODE.value not in modes:
         raise ConfigError(
-            f"{' and '.join(given)} can be given with --mode={mode}, --mode is "
+            f"{' and '.join(given)} can be given with "
+            f"{' or '.join(f'--mode={mode}' for mode in modes)}, --mode is "
             f"{_MODE.value}"
         )
 

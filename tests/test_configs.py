@@ -26,6 +26,7 @@ FILES = sorted(
 )
 # Package -> its tasks, as its main.py names them.
 TASKS = {
+    "compression": {"tables": "compression.tasks:Tables"},
     "maxim": {"restoration": "maxim.tasks:Restoration"},
     "maxvit": {"classification": "maxvit.tasks:Classification"},
 }
@@ -33,6 +34,9 @@ SIZES = ("B", "L", "XL")
 TUNING = (*SIZES, "B,image_size=224", "XL,image_size=512")
 # The first is traced at full width.
 ARGUMENTS = {
+    "configs/compression/imagenet_accuracy.py": ("T", "B"),
+    "configs/compression/kodak.py": ("4:4:4", "4:2:0"),
+    "configs/compression/photos.py": ("4:4:4", "subsampling=4:2:2"),
     "configs/maxim/deblur.py": ("GoPro,one_gpu", "RealBlur_R", "RealBlur_J", "REDS"),
     "configs/maxim/dehaze.py": ("ITS", "OTS"),
     "configs/maxim/denoise.py": ("SIDD", "SIDD,one_gpu"),
@@ -57,7 +61,11 @@ ARGUMENTS = {
     ),
 }
 # One file per package goes through the whole loop, with evaluation and report.
-WHOLE_RUN = ("configs/maxim/photos.py", "configs/maxvit/digits.py")
+WHOLE_RUN = (
+    "configs/compression/photos.py",
+    "configs/maxim/photos.py",
+    "configs/maxvit/digits.py",
+)
 # Compiling is nearly all of a smoke run's time, and its result is used once. Options
 # that not every supported jax has are an error.
 QUICK = {
@@ -115,7 +123,7 @@ def test_full_size_config_validates_and_has_a_model(path, arg):
     configs.validate(config, TASKS[path.parts[1]])
     config.data.num_classes = config.data.num_classes or 10
     task = task_of(path, config)
-    assert task.model
+    assert task.batch_spec(2)["image"].shape[0] == 2
     assert task.transforms("train")
     assert task.transforms("eval")
 
@@ -125,8 +133,10 @@ def test_full_size_config_has_a_loss(path):
     """Shapes only, with few blocks: tracing takes its time per block."""
     _, config = load(path, ARGUMENTS.get(str(path), (None,))[0])
     config.data.num_classes = config.data.num_classes or 10
-    if "depths" in config.model:
-        config.model.depths = (1,) * len(config.model.depths or (1, 1, 1, 1))
+    judge = config.classifier.config.get("model", {}) if "classifier" in config else {}
+    for model in (config.model, judge):
+        if "depths" in model:
+            model.depths = (1,) * len(model.depths or (1, 1, 1, 1))
     for name in ("num_stages", "num_groups", "num_bottleneck_blocks"):
         if name in config.model:
             config.model[name] = 1
@@ -148,6 +158,8 @@ def any_state(abstract):
             return np.zeros(leaf.shape, leaf.dtype)
         if names[-1] in ("scale", "var"):
             return np.ones(leaf.shape, leaf.dtype)
+        if names[-1] == "log_tables":
+            return np.full(leaf.shape, np.log(20), leaf.dtype)
         return rng.normal(0, 0.02, leaf.shape).astype(leaf.dtype)
 
     values = jax.tree_util.tree_map_with_path(fill, abstract)
@@ -198,7 +210,8 @@ def test_smoke_run_takes_one_step(path, tmp_path):
     metrics = loop.train(task_of(path, config), config, tmp_path)
     assert metrics["step"] == 1
     assert all(map(math.isfinite, metrics.values()))
-    assert 0 < metrics.get("loss", metrics.get("psnr_input")) < 100
+    known = [metrics[x] for x in ("loss", "psnr_input", "psnr_10") if x in metrics]
+    assert 0 < known[0] < 100
 
 
 def parse(*words):

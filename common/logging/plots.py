@@ -1,4 +1,4 @@
-"""Figures of a run: curves, confusion matrices and sample images.
+"""Figures of a run: curves, points, confusion matrices and sample images.
 
 Colours are from Okabe and Ito, "Color Universal Design" (2008), which people with any
 kind of colour vision tell apart. Figures are made through matplotlib's object API, so
@@ -18,10 +18,13 @@ from common import atomic
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#007A5A", "#C64600", "#5F6B76"
 _INK, _LINE = "#1F2933", "#C9D1D9"
 _NAMED = {"green": GREEN, "red": RED}
+# Neighbours differ for any kind of colour vision; for none, there are the markers.
+_STYLES = tuple(zip((BLUE, RED, _INK, ORANGE, "#56B4E9", GREEN), "osD^vP", strict=True))
 _DPI = 160
 _PRINTED_CLASSES = 15
 _MATRIX_CLASSES = 50
 _PAIRS = 20
+_PANELS = 12
 
 
 def curves(records: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> Path:
@@ -50,6 +53,59 @@ def curves(records: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -
     last = max((record["step"] for record in records), default=1)
     for axes in grid[: len(names)]:
         axes.set_xlim(-0.02 * last, 1.03 * max(last, 1))
+    return _write(figure, path)
+
+
+def lines(
+    panels: Mapping[str, Mapping[str, tuple[Any, Any]]],
+    path: str | os.PathLike[str],
+    *,
+    x_label: str,
+    y_label: str,
+    log_x: bool = False,
+    reference: tuple[str, float] | None = None,
+) -> Path:
+    """Draws named series of points joined by lines, such as what codecs reach.
+
+    Args:
+      panels: Titles ("" for none) of panels side by side, and of each its series:
+          names, up to 6 in all, which look alike in all panels, with an x and a y
+          (`[N]`, N from 0, joined in this order; a point that is not finite or not on
+          the scale leaves a gap). After 12 panels the others are only counted.
+      path: PNG file to write, atomically.
+      x_label: What x is, and its unit.
+      y_label: What y is, and its unit.
+      log_x: Whether equal ratios of x are equally far apart.
+      reference: Name and y of a horizontal line through all panels.
+
+    Returns:
+      `path`.
+
+    Raises:
+      ValueError: No names or too many, or an x and y of different lengths.
+    """
+    names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
+    if not 0 < len(names) <= len(_STYLES):
+        raise ValueError(f"{len(names)} series, from 1 to {len(_STYLES)} are drawn")
+    styles = dict(zip(names, _STYLES, strict=False))
+    shown = list(panels.items())[:_PANELS]
+    columns = min(3, len(shown))
+    rows = math.ceil(len(shown) / columns)
+    figure = _figure(*((5.6, 4.2) if columns == 1 else (4.2 * columns, 3.3 * rows)))
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid[len(shown) :]:
+        axes.remove()
+    for axes, (title, panel) in zip(grid, shown, strict=False):
+        _title(axes, title)
+        _points(axes, panel, styles, log_x, reference)
+    for axes in grid[max(0, len(shown) - columns) : len(shown)]:
+        axes.set_xlabel(x_label, color=_INK, fontsize=9.5)
+    for axes in grid[: len(shown) : columns]:
+        axes.set_ylabel(y_label, color=_INK, fontsize=9.5)
+    if len(panels) > len(shown):
+        more = f"and {len(panels) - len(shown)} more, not drawn"
+        figure.supxlabel(more, color=GREY, fontsize=9.5)
+    _legend(figure, styles)
     return _write(figure, path)
 
 
@@ -219,6 +275,73 @@ def _series(
     return array[:, 0], np.where(np.isfinite(array[:, 1]), array[:, 1], np.nan)
 
 
+def _points(
+    axes: Any,
+    panel: Mapping[str, tuple[Any, Any]],
+    styles: Mapping[str, tuple[str, str]],
+    log_x: bool,
+    reference: tuple[str, float] | None,
+) -> None:
+    shown = [np.empty(0)]
+    for name, content in panel.items():
+        x, y = (np.asarray(values, np.float64) for values in content)
+        if x.ndim != 1 or x.shape != y.shape:
+            raise ValueError(f"series {name!r}: x {x.shape} and y {y.shape}")
+        good = np.isfinite(x) & np.isfinite(y) & ((x > 0) | (not log_x))
+        shown.append(x[good])
+        # What is named first lies on top.
+        order = 3 - 0.1 * list(styles).index(name)
+        axes.plot(np.where(good, x, np.nan), y, **_line(*styles[name]), zorder=order)
+    _clean(axes)
+    axes.grid(axis="x", color=_LINE, lw=0.6, alpha=0.6)
+    axes.tick_params(axis="x", pad=6)
+    if reference:
+        name, height = reference
+        axes.axhline(height, color=GREY, lw=1.2, dashes=(5, 3), zorder=1)
+        place = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
+        style = {"color": GREY, "fontsize": 8.5, "parse_math": False}
+        axes.annotate(name, (0, height), (4, 3), **place, **style)
+        axes.margins(y=0.1)
+    if log_x:
+        _log_ticks(axes, np.concatenate(shown))
+
+
+def _line(color: str, marker: str) -> dict[str, Any]:
+    style = {"mec": "white", "mew": 0.7, "ms": 7 if marker == "P" else 6, "lw": 1.7}
+    return {"color": color, "marker": marker, **style}
+
+
+def _log_ticks(axes: Any, values: np.ndarray) -> None:
+    """Sets a log scale with plain numbers, at 1, 2 and 5 of each power of ten."""
+    from matplotlib import ticker
+
+    axes.set_xscale("log")
+    # In a narrow range there are few of those, or none.
+    narrow = len(values) and values.min() < values.max() < 6 * values.min()
+    even, usual = ticker.MaxNLocator(5, steps=[1, 2, 5, 10]), ticker.LogLocator
+    axes.xaxis.set_major_locator(even if narrow else usual(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(ticker.NullLocator())
+    axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _legend(figure: Any, styles: Mapping[str, tuple[str, str]]) -> None:
+    """Names the series once for all panels, above them and over no line."""
+    from matplotlib.lines import Line2D
+
+    fitting = int(12 * figure.get_figwidth() / (8 + max(map(len, styles))))
+    legend = figure.legend(
+        [Line2D([], [], **_line(*style)) for style in styles.values()],
+        list(styles),
+        loc="outside upper left",
+        ncols=max(1, min(fitting, len(styles))),
+        frameon=False,
+        fontsize=9.5,
+        labelcolor=_INK,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
 def _matrix(matrix: np.ndarray, shares: np.ndarray, names: list[str]) -> Any:
     from matplotlib.colors import PowerNorm
 
@@ -332,16 +455,13 @@ def _picture(axes: Any, image: np.ndarray, caption: str, color: str) -> None:
 
 def _titles(axes: Any, name: str, last: str) -> None:
     """The name on the left and the latest value on the right."""
-    text = name.replace("_", " ")
-    axes.set_title(
-        _short(text, 30),
-        loc="left",
-        fontsize=10.5,
-        color=_INK,
-        weight="bold",
-        parse_math=False,
-    )
+    _title(axes, name.replace("_", " "))
     axes.set_title(last, loc="right", fontsize=9.5, color=GREY)
+
+
+def _title(axes: Any, text: str) -> None:
+    style = {"fontsize": 10.5, "color": _INK, "weight": "bold", "parse_math": False}
+    axes.set_title(_short(text, 30), loc="left", **style)
 
 
 def _clean(axes: Any) -> None:

@@ -1,4 +1,4 @@
-"""Which images are restored, and where each result goes."""
+"""Which images of a folder are worked on, and where each result goes."""
 
 from __future__ import annotations
 
@@ -17,23 +17,32 @@ _PAIRED = ("input", "target")
 
 
 class Job(NamedTuple):
-    """One image to restore."""
+    """One image to work on."""
 
     source: Path
     result: Path
 
 
-def plan(source: str, output: str, format: str = "png") -> list[Job]:
-    """Lists the images to restore, without opening any.
+def plan(
+    source: str,
+    output: str,
+    format: str = "png",
+    *,
+    pairs: bool = True,
+    advice: str = ", or try --format=same",
+) -> list[Job]:
+    """Lists the images to work on, without opening any.
 
     Args:
       source: an image, or a folder whose images are taken with those of its
-        sub-folders. Of a folder with sub-folders `input` and `target`, as MAXIM's
-        official script wants it, `input` is taken.
+        sub-folders.
       output: folder of the results, which keep the names and sub-folders of their
-        images. Results of an earlier time in it are not restored again.
+        images. Results of an earlier time in it are no images of `source`.
       format: "png", "jpg" or "webp", or "same" as the image; PNG where that is one
         that is only read.
+      pairs: of a folder with sub-folders `input` and `target`, as MAXIM's official
+        script wants it, only `input` is taken, and nothing is written to `target`.
+      advice: what else than renaming helps when two images have one result.
 
     Returns:
       Images and results, sorted by the name of the image.
@@ -47,21 +56,39 @@ def plan(source: str, output: str, format: str = "png") -> list[Job]:
     if folder.suffix.lower() in EXTENSIONS or (folder.exists() and not folder.is_dir()):
         raise ConfigError(f"--output={output} must be a folder, not a file")
     if root.is_dir():
-        root = _of_pairs(root)
+        root = _of_pairs(root) if pairs else root
         images = _images(root, folder)
     elif root.is_file():
         root, images = root.parent, [root]
     else:
         raise DataError(f"--input={source}: no such file or folder")
     targets = root.with_name(_PAIRED[1])
-    if root.name == _PAIRED[0] and _same(targets, folder):
+    if pairs and root.name == _PAIRED[0] and _same(targets, folder):
         raise ConfigError(f"--output={output} holds the targets of {root.parent}")
     jobs = [
         Job(image, folder / image.relative_to(root).with_suffix(_suffix(image, format)))
         for image in images
     ]
-    _check_results(jobs)
+    _check_results(jobs, advice)
     return jobs
+
+
+def check_writable(output: str) -> None:
+    """Makes the folder of the results, before the work on them.
+
+    Raises:
+      ConfigError: it cannot be made or written; it says why.
+    """
+    folder = Path(output).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror
+    else:
+        if os.access(folder, os.W_OK | os.X_OK):
+            return
+        reason = "permission denied"
+    raise ConfigError(f"--output={output} cannot be written: {reason}")
 
 
 def _of_pairs(root: Path) -> Path:
@@ -91,14 +118,14 @@ def _suffix(image: Path, format: str) -> str:
     return image.suffix if image.suffix.lower() in SUFFIXES else ".png"
 
 
-def _check_results(jobs: list[Job]) -> None:
+def _check_results(jobs: list[Job], advice: str) -> None:
     """Refuses what would destroy an image or a result."""
     made_of: dict[Path, Path] = {}
     for source, result in jobs:
         if result in made_of:
             raise ConfigError(
                 f"{made_of[result]} and {source} would both become {result}; rename "
-                "one, or try --format=same"
+                f"one{advice}"
             )
         made_of[result] = source
     # A link to nothing is no image; reading it will say so.

@@ -6,8 +6,11 @@ import dataclasses
 
 from absl import flags
 
+from common import folder_flags
 from common.config import unknown
 from common.errors import ConfigError
+
+flags.adopt_module_key_flags(folder_flags)
 
 FORMATS = ("png", "jpg", "webp", "same")
 
@@ -15,10 +18,6 @@ TASK = flags.DEFINE_string(
     "task",
     None,
     "What to restore with published weights, in place of --config and --init_from.",
-)
-_INPUT = flags.DEFINE_string("input", None, "Image file, or a folder of them.")
-_OUTPUT = flags.DEFINE_string(
-    "output", None, "Folder for the results, with the sub-folders of the input."
 )
 _ENSEMBLE = flags.DEFINE_bool(
     "ensemble", False, "Average over eight turned and mirrored views: 8 times the work."
@@ -62,11 +61,11 @@ def options() -> Options:
     Raises:
       ConfigError: something is missing or not allowed.
     """
-    if not _INPUT.value or not _OUTPUT.value:
+    if not folder_flags.INPUT.value or not folder_flags.OUTPUT.value:
         raise ConfigError("--mode=predict needs --input=DIR_OR_FILE and --output=DIR")
     return Options(
-        input=_INPUT.value,
-        output=_OUTPUT.value,
+        input=folder_flags.INPUT.value,
+        output=folder_flags.OUTPUT.value,
         format=_FORMAT.value,
         ensemble=_ENSEMBLE.value,
         tile=_TILE.value,

@@ -34,7 +34,7 @@ _SAVE: dict[str, dict[str, Any]] = {
 _SAVE |= {".jpeg": _SAVE[".jpg"], ".tiff": _SAVE[".tif"]}
 SUFFIXES = tuple(_SAVE)
 # Pixels per side, where that is less than `decode.MAX_PIXELS` allows.
-_LONGEST = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
+LONGEST = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +178,7 @@ def check_fits(picture: Picture, path: Path) -> None:
     Raises:
       DataError: it has too many pixels per side.
     """
-    longest, limit = max(picture.pixels.shape[:2]), _LONGEST.get(path.suffix.lower())
+    longest, limit = max(picture.pixels.shape[:2]), LONGEST.get(path.suffix.lower())
     if limit and longest > limit:
         raise DataError(
             f"{longest} pixels per side are too many for {path.suffix} ({limit}); use "
@@ -197,11 +197,7 @@ def write(path: Path, picture: Picture) -> None:
     """
     suffix = path.suffix.lower()
     bits = picture.bits if suffix in _WIDE else 8
-    pixels = picture.pixels.mean(-1, keepdims=True) if picture.grey else picture.pixels
-    levels = to_levels(pixels, bits)
-    if picture.alpha is not None:
-        alpha = to_levels(picture.alpha / np.float32(2**picture.bits - 1), bits)
-        levels = np.concatenate([levels, alpha[..., None]], axis=-1)
+    levels = _levels(picture, bits)
     try:
         encode = _encode if bits == 8 else _encode_wide
         content = encode(levels, suffix, picture.profile)
@@ -211,13 +207,45 @@ def write(path: Path, picture: Picture) -> None:
         temporary.write_bytes(content)
 
 
-def _encode(levels: np.ndarray, suffix: str, profile: bytes | None) -> bytes:
+def opaque(picture: Picture) -> np.ndarray:
+    """Returns a picture as JPEG shows it: 8 bits, transparency on white.
+
+    Returns:
+      uint8 `[H, W, 3]`, or `[H, W]` when it is grey.
+
+    Raises:
+      DataError: values that are not finite.
+    """
+    return np.asarray(_on_white(_image(_levels(picture, 8))))
+
+
+def _levels(picture: Picture, bits: int) -> np.ndarray:
+    """Returns integers `[H, W, C]` with the opacity as the last channel, if any."""
+    pixels = picture.pixels.mean(-1, keepdims=True) if picture.grey else picture.pixels
+    levels = to_levels(pixels, bits)
+    if picture.alpha is None:
+        return levels
+    alpha = to_levels(picture.alpha / np.float32(2**picture.bits - 1), bits)
+    return np.concatenate([levels, alpha[..., None]], axis=-1)
+
+
+def _image(levels: np.ndarray) -> Image.Image:
     mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[levels.shape[2]]
-    image = Image.frombytes(mode, levels.shape[1::-1], levels.tobytes())
-    if mode.endswith("A") and suffix in (".jpg", ".jpeg", ".bmp"):
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image.convert("RGBA")).convert(mode[:-1])
-    if suffix == ".webp" and mode == "LA":  # which it does not know
+    return Image.frombytes(mode, levels.shape[1::-1], levels.tobytes())
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if not image.mode.endswith("A"):
+        return image
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image.convert("RGBA")).convert(image.mode[:-1])
+
+
+def _encode(levels: np.ndarray, suffix: str, profile: bytes | None) -> bytes:
+    image = _image(levels)
+    if suffix in (".jpg", ".jpeg", ".bmp"):
+        image = _on_white(image)
+    if suffix == ".webp" and image.mode == "LA":  # which it does not know
         image = image.convert("RGBA")
     buffer = io.BytesIO()
     kind = Image.registered_extensions()[suffix]

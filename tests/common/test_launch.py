@@ -156,7 +156,7 @@ def test_what_a_package_adds_needs_no_jax():
         (["--tile=64"], "--tile can be given with --mode=predict, --mode is train"),
         (
             ["--mode=eval", "--noensemble", "--output=x"],
-            "--output and --ensemble can be given with --mode=predict, --mode is eval",
+            "--ensemble and --output can be given with --mode=predict, --mode is eval",
         ),
         (["--mode=predict", "a.png"], "'a.png': images are given with --input here"),
         (
@@ -178,6 +178,49 @@ def test_mistakes_with_what_a_package_adds(args, message):
     code, out, err = launching.run(*args, module=RESTORING)
     assert (code, out) == (2, "")
     assert err == f"error: {message}\n"
+
+
+PAINTING = "tests.common.toy_modes_main"
+
+
+def test_modes_of_a_package_read_its_flags(tmp_path):
+    args = ["--mode=paint", "--input=x", "--toy_colour=blue", f"--workdir={tmp_path}"]
+    code, out, _ = launching.run(*args, module=PAINTING)
+    assert (code, out) == (0, f"x blue {tmp_path}\n")
+
+
+def test_help_shows_how_its_modes_are_called():
+    code, out, _ = launching.run("--help", module=PAINTING)
+    assert code == 0
+    lines = [line.partition("-m toy.main ")[2] for line in out.splitlines()]
+    assert "--mode=paint --input=DIR --toy_colour=NAME" in lines
+    assert "--mode=count" in lines
+    assert "--toy_colour: What to paint with." in out
+    assert "--input: Image file" in out
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (
+            ["--mode=train", "--input=x", "--toy_colour=blue"],
+            "--toy_colour and --input can be given with --mode=paint or --mode=count, "
+            "--mode is train",
+        ),
+        (
+            ["--mode=table", "--toy_colour=blue"],
+            "--toy_colour can be given with --mode=paint or --mode=count, --mode is "
+            "table",
+        ),
+        (["--mode=paint", "a.png"], "'a.png' is given, but --mode is paint"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_with_modes_of_a_package(args, message):
+    code, out, err = launching.run(*args, module=PAINTING)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {message}")
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

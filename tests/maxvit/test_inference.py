@@ -88,7 +88,7 @@ def test_export_writes_the_folded_task(tmp_path, capsys):
         "takes uint8[batch, 24, 24, 3], returns float32[batch, 10]"
     )
     images = np.random.default_rng(0).integers(0, 256, (3, 24, 24, 3), np.uint8)
-    expected = jax.jit(task._logits)(variables, images)
+    expected = jax.jit(task.logits)(variables, images)
     np.testing.assert_allclose(export.read(path).call(images), expected, atol=1e-5)
     # Folded: not one square root of a variance is left of a dozen batch norms.
     text = export.read(path).mlir_module()

@@ -1,6 +1,7 @@
 """Small real data that ships inside installed packages: no download, ever.
 
-`digits` comes with scikit-learn, `photos` with scikit-image and scikit-learn.
+`digits` comes with scikit-learn; `photos`, and `photo_tiles` cut from them, with
+scikit-image and scikit-learn.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from common.config import unknown
-from common.data.sources import Source
+from common.data.sources import Source, photo_tiles
 from common.data.sources.folder import ListSource
 from common.errors import ConfigError, DataError
 
-SETS = ("digits", "photos")
+SETS = ("digits", "photos", "photo_tiles")
 
 # Files inside the wheels of scikit-image 0.25 and later and scikit-learn. Photographs
 # only, in colour and in grey: drawings, scans and the second view of the motorcycle
@@ -42,6 +43,20 @@ _EVAL_PHOTOS = (
     ("skimage", "data/astronaut.png"),
     ("skimage", "data/coffee.png"),
     ("sklearn", "datasets/images/china.jpg"),
+)
+# Photographs that are alike all over, so that a tile can tell which one it is from, and
+# how much smaller each is made: the JPEG files at least by half again.
+_TILED_PHOTOS = (
+    ("skimage", "data/brick.png", 1.25),
+    ("skimage", "data/chelsea.png", 1.25),
+    ("skimage", "data/coins.png", 1.25),
+    ("skimage", "data/grass.png", 1.25),
+    ("skimage", "data/gravel.png", 1.25),
+    ("skimage", "data/hubble_deep_field.jpg", 2.0),
+    ("skimage", "data/ihc.png", 1.25),
+    ("skimage", "data/moon.png", 1.25),
+    ("skimage", "data/retina.jpg", 3.0),
+    ("sklearn", "datasets/images/flower.jpg", 1.5),
 )
 
 
@@ -89,10 +104,11 @@ class DigitsSource:
 
 
 def open_bundled(name: str, split: str, split_seed: int = 0) -> Source:
-    """Opens `digits` or `photos`.
+    """Opens `digits`, `photos` or `photo_tiles`.
 
     Every photograph of `photos` is a class of its own and an example is the path
-    of its file; thirteen are for training and three for evaluation.
+    of its file; thirteen are for training and three for evaluation. Of `photo_tiles`,
+    which ten of them are cut to, both splits have every class.
 
     Raises:
       ConfigError: unknown name.
@@ -100,6 +116,9 @@ def open_bundled(name: str, split: str, split_seed: int = 0) -> Source:
     """
     if name == "digits":
         return DigitsSource(split, split_seed)
+    if name == "photo_tiles":
+        tiled = [(_installed(p, file), factor) for p, file, factor in _TILED_PHOTOS]
+        return photo_tiles.PhotoTiles(tiled, split, split_seed)
     if name != "photos":
         raise ConfigError(unknown("bundled data set", str(name), SETS))
     photos = _TRAIN_PHOTOS + _EVAL_PHOTOS

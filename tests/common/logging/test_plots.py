@@ -122,6 +122,104 @@ def test_grid_marks_right_and_wrong(tmp_path):
         plots.image_grid(images, ["a"], tmp_path / "h.png")
 
 
+_LADDER = ([0.2, 0.5, 1, 2, 5], [24, 28, 31, 34, 41])
+_FLAT = ([0.6, 1.2, 3], [29, 33, 39])
+_LABELS = {"x_label": "bits per pixel", "y_label": "PSNR, dB"}
+
+
+@pytest.fixture
+def drawn(monkeypatch, tmp_path):
+    """Draws lines and returns the figure instead of writing it."""
+    monkeypatch.setattr(plots, "_write", lambda figure, path: figure)
+
+    def draw(panels, **options):
+        figure = plots.lines(panels, tmp_path / "l.png", **_LABELS, **options)
+        figure.canvas.draw()
+        return figure
+
+    return draw
+
+
+def _ticks(axes):
+    low, high = axes.get_xlim()
+    labels = axes.get_xticklabels()
+    return [x.get_text() for x in labels if low <= x.get_position()[0] <= high]
+
+
+def test_lines_are_written_with_their_colours(tmp_path):
+    panel = {"ours": _FLAT, "Annex K": _LADDER}
+    path = plots.lines({"a": panel}, tmp_path / "new" / "l.png", **_LABELS, log_x=True)
+    assert path == tmp_path / "new" / "l.png"
+    assert _has_color(path, plots.BLUE, 200)
+    assert _has_color(path, plots.RED, 200)
+    assert not _has_color(path, plots.ORANGE, 1)
+    assert [p.name for p in path.parent.iterdir()] == ["l.png"]
+
+
+def test_a_series_looks_alike_in_all_panels(drawn):
+    panels = {"one": {"ours": _FLAT, "K": _LADDER}, "t$w$o": {"K": _LADDER}}
+    figure = drawn(panels, reference=("all of $it", 50.0))
+    first, second = figure.axes
+    ours, k, line = first.lines
+    np.testing.assert_array_equal(k.get_xydata().T, _LADDER)
+    assert k.get_color() == second.lines[0].get_color() != ours.get_color()
+    assert k.get_marker() == second.lines[0].get_marker() != ours.get_marker()
+    assert ours.get_zorder() > k.get_zorder() > line.get_zorder()
+    (legend,) = figure.legends
+    colors = [line.get_color() for line in legend.get_lines()]
+    assert [text.get_text() for text in legend.get_texts()] == ["ours", "K"]
+    assert colors == [ours.get_color(), k.get_color()]
+    texts = [*legend.get_texts(), first.texts[0], first._left_title]
+    assert not any(text.get_parse_math() for text in texts)
+    for axes, title in zip(figure.axes, panels, strict=True):
+        assert axes.get_title(loc="left") == title
+        assert axes.get_xlabel() == "bits per pixel"
+        assert list(axes.lines[-1].get_ydata()) == [50, 50]
+        assert axes.get_ylim()[1] > 50
+        assert [text.get_text() for text in axes.texts] == ["all of $it"]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["PSNR, dB", ""]
+
+
+def test_a_log_scale_has_plain_numbers_in_any_range(drawn):
+    figure = drawn({"": {"K": _LADDER}}, log_x=True)
+    assert figure.axes[0].get_xscale() == "log"
+    assert _ticks(figure.axes[0]) == ["0.2", "0.5", "1", "2", "5"]
+    narrow = drawn({"": {"K": ([0.31, 0.38, 0.46], [1, 2, 3])}}, log_x=True)
+    assert {"0.35", "0.4", "0.45"} <= set(_ticks(narrow.axes[0]))
+    assert drawn({"": {"K": _LADDER}}).axes[0].get_xscale() == "linear"
+
+
+def test_points_that_cannot_be_drawn_leave_a_gap(drawn):
+    x, y = [-1, 0, 1, 2, 3, np.inf], [1, 2, 3, np.inf, np.nan, 4]
+    (line,) = drawn({"": {"K": (x, y)}}, log_x=True).axes[0].lines
+    assert list(np.flatnonzero(np.isfinite(line.get_xdata()))) == [2]
+    (line,) = drawn({"": {"K": (x, y)}}).axes[0].lines
+    assert list(np.flatnonzero(np.isfinite(line.get_xdata()))) == [0, 1, 2]
+    assert drawn({"": {"K": ([], [])}, "none": {}}, log_x=True).legends
+
+
+def test_six_series_are_told_apart_and_more_refused(drawn):
+    six = {str(i): _FLAT for i in range(6)}
+    lines = drawn({"": six}).axes[0].lines
+    assert len({line.get_color() for line in lines}) == 6
+    assert len({line.get_marker() for line in lines}) == 6
+    for panels, count in (({"": six, "b": {"6": _FLAT}}, 7), ({"": {}}, 0), ({}, 0)):
+        with pytest.raises(ValueError, match=f"{count} series, from 1 to 6"):
+            drawn(panels)
+    with pytest.raises(ValueError, match=r"series 'K': x \(2,\) and y \(3,\)"):
+        drawn({"": {"K": ([1, 2], [1, 2, 3])}})
+
+
+def test_panels_are_three_wide_and_not_without_end(drawn):
+    figure = drawn({str(i): {"K": _FLAT} for i in range(5)})
+    named = [bool(axes.get_xlabel()) for axes in figure.axes]
+    assert named == [False, False, True, True, True]
+    assert figure.get_supxlabel() == ""
+    figure = drawn({str(i): {"K": _FLAT} for i in range(14)})
+    assert len(figure.axes) == 12
+    assert figure.get_supxlabel() == "and 2 more, not drawn"
+
+
 def test_a_failed_drawing_keeps_the_old_picture(tmp_path, monkeypatch):
     path = plots.curves([], tmp_path / "c.png")
     before = path.read_bytes()

@@ -1,5 +1,6 @@
-"""PSNR and SSIM against the official script's numbers, definitions and SciPy."""
+"""PSNR, SSIM and MS-SSIM against definitions and other implementations' numbers."""
 
+import io
 import json
 import math
 import pathlib
@@ -7,12 +8,22 @@ import zlib
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import signal
 from skimage import data
+from skimage import metrics as peer
 
 from common.errors import ConfigError
 from common.metrics import image as metrics
 
+# Of images against their JPEG files of quality 5, 20 and 60. Sides of 512 pixels:
+# pytorch-msssim 1.0.0 in float64. Odd sizes, at which that package pads with black:
+# tf.image.ssim_multiscale of TensorFlow 2.21, in float32.
+MS_SSIM = {
+    "astronaut": ((0.894673267, 0.968899884, 0.986756864), 1e-6),
+    "camera": ((0.864464551, 0.966737523, 0.990073314), 1e-6),
+    "odd": ((0.915239990, 0.968513668, 0.987375975), 3e-5),
+}
 GOLDEN = pathlib.Path(__file__).resolve().parents[2] / "golden/maxim/psnr.json"
 
 
@@ -91,6 +102,57 @@ def test_ssim_of_the_smallest_image_and_of_a_smaller_one(photo):
     assert math.isnan(metrics.ssim(a[:, :10], b[:, :10]))
 
 
+def test_ssim_is_that_of_scikit_image(photo):
+    noisy = photo + 20 * normal("ssim", photo.shape)
+    expected = peer.structural_similarity(
+        photo.astype(np.float64),
+        noisy.astype(np.float64),
+        data_range=255,
+        channel_axis=-1,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+    )
+    assert metrics.ssim(noisy, photo) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", MS_SSIM)
+def test_ms_ssim_is_that_of_other_packages(name):
+    astronaut = data.astronaut()
+    images = {"camera": data.camera(), "odd": astronaut[100:261, 180:355]}
+    image = images.get(name, astronaut)
+    expected, tolerance = MS_SSIM[name]
+    for quality, value in zip((5, 20, 60), expected, strict=True):
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "JPEG", quality=quality)
+        with Image.open(file) as decoded:
+            found = metrics.ms_ssim(np.asarray(decoded), image)
+        assert found == pytest.approx(value, abs=tolerance)
+
+
+@pytest.mark.filterwarnings("error")  # NaN is an answer, not the mean of nothing.
+def test_ms_ssim_of_the_smallest_image_and_of_a_smaller_one():
+    image = data.astronaut()[:161, :161]
+    assert metrics.ms_ssim(image, image) == 1
+    noisy = np.clip(image + 40 * normal("ms", image.shape), 0, 255)
+    value = metrics.ms_ssim(noisy, image)
+    assert 0.5 < value < 0.95
+    scaled = metrics.ms_ssim(noisy / 255, image / 255, data_range=1.0)
+    assert scaled == pytest.approx(value, abs=1e-9)
+    assert math.isnan(metrics.ms_ssim(noisy[:160], image[:160]))
+    assert math.isnan(metrics.ms_ssim(noisy[:, :160], image[:, :160]))
+    noisy[80, 80, 1] = np.nan
+    assert math.isnan(metrics.ms_ssim(noisy, image))
+
+
+def test_ms_ssim_of_a_negative_is_zero():
+    image = data.astronaut()[:176, :176].astype(np.float64)
+    with np.errstate(all="raise"):  # A fractional power of it would be invalid.
+        assert metrics.ms_ssim(255 - image, image) == 0
+        one = np.stack([255 - image[..., 0], image[..., 1], image[..., 2]], axis=-1)
+        assert metrics.ms_ssim(one, image) == pytest.approx(2 / 3)
+
+
 def test_luma_is_that_of_matlab():
     # MATLAB: rgb2ycbcr(uint8(cat(3, 10, 20, 30))) has Y = 32; 31.588 before rounding.
     colours = np.array([[0, 0, 0], [255, 255, 255], [10, 20, 30], [255, 0, 0]])
@@ -120,11 +182,14 @@ def test_bytes_of_every_rounding():
 
 def test_what_is_refused():
     image = np.zeros((12, 12, 3))
-    for metric in (metrics.psnr, metrics.ssim):
+    for metric in (metrics.psnr, metrics.ssim, metrics.ms_ssim):
         with pytest.raises(ValueError, match=r"\(12, 12, 3\).*\(12, 12, 1\)"):
             metric(image, image[..., :1])
         with pytest.raises(ValueError, match="with pixels"):
             metric(image[:0], image[:0])
+    for metric in (metrics.ssim, metrics.ms_ssim):
+        with pytest.raises(ValueError, match=r"\[H, W, C\], given \(1, 12, 12, 3\)"):
+            metric(image[None], image[None])
     with pytest.raises(ValueError, match="RGB"):
         metrics.rgb_to_y(image[..., 0])
     with pytest.raises(ConfigError, match="did you mean 'truncate'"):

@@ -98,17 +98,6 @@ def test_a_result_that_cannot_be_is_skipped(home, caplog):
     assert "big.png: " in caplog.text
 
 
-def test_no_more_than_two_pictures_are_read_ahead(monkeypatch):
-    read = []
-    monkeypatch.setattr(pictures, "read", lambda path: read.append(path))
-    jobs = [command.Job(number, None) for number in range(6)]
-    for number, (job, picture) in enumerate(command._read_ahead(jobs)):
-        picture.result()
-        assert job.source == number
-        assert len(read) <= number + 2
-    assert read == list(range(6))
-
-
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -1,8 +1,8 @@
 """`--mode=calibrate`: how well estimated rates predict the bits of real scans.
 
-Estimates of images at several qualities, with the tables of Annex K and with others, are
-compared with exact counts. Of half of the photographs a straight line is fitted from an
-estimator to bits per pixel, on the others its errors are measured.
+Estimates for photographs at several qualities, with the tables of Annex K and with
+others, are compared with exact counts. For each estimator a straight line to bits per
+pixel is fitted on half of the photographs, and judged on the other half.
 """
 
 from __future__ import annotations
@@ -234,12 +234,15 @@ def _measure(
     levels, bits = jax.device_get(_estimate(models, coefficients, jnp.asarray(tables)))
     pixels = image.shape[0] * image.shape[1]
     exact = [
-        huffman.scan_bits([part[n, 0].astype(np.int32) for part in levels], subsampling)
+        huffman.scan_bits([part[n, 0].astype(np.int16) for part in levels], subsampling)
         for n in range(len(tables))
     ]
     return (
         np.array(exact) / pixels,
-        {name: np.asarray(values, np.float64) / pixels for name, values in bits.items()},
+        {
+            name: np.asarray(values, np.float64) / pixels
+            for name, values in bits.items()
+        },
     )
 
 
@@ -247,7 +250,7 @@ def _measure(
 def _estimate(
     models: dict[str, rate.Estimator], coefficients: Components, tables: jax.Array
 ) -> tuple[Components, dict[str, jax.Array]]:
-    """Returns levels `[N, 1, ...]` and bits `[N]`, with one pair of tables at a time."""
+    """Returns levels `[N, 1, ...]` and bits `[N]`, one pair of tables at a time."""
 
     def one(pair):
         bits = {name: model.bits(coefficients, pair) for name, model in models.items()}

@@ -1,6 +1,7 @@
 """The fields of experiments that learn tables of a data set, with their defaults."""
 
 import ml_collections
+from ml_collections import config_dict
 
 from common import config as configs
 
@@ -19,11 +20,12 @@ def default_config() -> ml_collections.ConfigDict:
     config.loss.rounding = "straight_through"
     config.loss.rate_model = "laplace"
 
-    # The frozen classifier, whose weights --init_from names: a name of
-    # `common.models.registry` and the config of its experiment.
+    # The frozen classifier: a name of `common.models.registry`, the config of its
+    # experiment without data, and its weights, which --init_from sets.
     config.classifier = ml_collections.ConfigDict()
     config.classifier.name = ""
     config.classifier.config = ml_collections.ConfigDict()
+    config.classifier.weights = config_dict.placeholder(str)
 
     config.evaluation = ml_collections.ConfigDict()
     config.evaluation.optimize_huffman = True  # each file has its own Huffman tables

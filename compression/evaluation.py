@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -108,14 +107,6 @@ def curve(
         dataclasses.replace(point, top1=float(hit))
         for point, hit in zip(points, known, strict=True)
     ]
-
-
-def mean(points: Iterable[Point]) -> Point:
-    """Averages points of several images; what all lack stays NaN."""
-    rows = np.array([dataclasses.astuple(point) for point in points])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a column of NaN
-        return Point(*map(float, np.nanmean(rows, axis=0)))
 
 
 def annex_k(qualities: Sequence[int] = QUALITIES) -> list[np.ndarray]:

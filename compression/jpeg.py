@@ -2,12 +2,12 @@
 
 Coefficients of the three components Y, Cb and Cr are a tuple of arrays
 `[B, rows, columns, 8, 8]`, whose last axes are the vertical and the horizontal
-frequency, as in a quantisation table. Sides are padded to whole MCUs (8 pixels, 16 where
-the chroma is halved) by repeating the last one, and cropped at the end.
+frequency, as in a quantisation table. Sides are padded to whole MCUs (8 pixels, 16
+where the chroma is halved) by repeating the last one, and cropped at the end.
 
-With `rounding="hard"` every stage rounds as libjpeg does, and a decoded image is that of
-a real file but for the integer DCT: 48 dB and more apart. The other roundings are for
-gradients: only coefficients are rounded, and clipping lets gradients pass.
+With `rounding="hard"` every stage rounds as libjpeg does, and a decoded image is that
+of a real file but for the integer DCT: 48 dB and more apart. The other roundings are
+for gradients: only coefficients are rounded, and clipping lets gradients pass.
 """
 
 from __future__ import annotations
@@ -114,7 +114,9 @@ def quantize(
     """
     check(rounding, key)
     steps = per_component(tables)
-    keys = [()] * 3 if rounding != "noise" else [(k,) for k in jax.random.split(key, 3)]
+    keys = [()] * 3
+    if rounding == "noise" and key is not None:
+        keys = [(k,) for k in jax.random.split(key, 3)]
     y, cb, cr = (
         ROUNDINGS[rounding](values / step, *extra)
         for values, step, extra in zip(coefficients, steps, keys, strict=True)

@@ -9,6 +9,7 @@ three hidden layers of three units, as there.
 from __future__ import annotations
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +36,7 @@ def init(key: jax.Array, channels: int) -> Params:
       `gate` `[out, channels]`.
     """
     layers = []
-    for number, (before, after) in enumerate(zip(_WIDTHS, _WIDTHS[1:], strict=False)):
+    for number, (before, after) in enumerate(itertools.pairwise(_WIDTHS)):
         # Positive weights that sum to 1 leave the width as it is.
         matrix = jnp.full((after, before, channels), np.log(np.expm1(1 / after)))
         draw = jax.random.fold_in(key, number)
@@ -89,9 +90,9 @@ def train(
 ) -> Params:
     """Fits densities by the likelihood of values with noise: the auxiliary loss.
 
-    In every step the width of the noise, which is that of the mass, is another one,
-    between a quarter of the given and four times as much. So the density is learned, and
-    not that of one noise.
+    In every step the noise, and with it the interval whose mass counts, has another
+    width, from a quarter of the given one to four times as much: the density is learned
+    for tables of all kinds.
 
     Args:
       values: `[N, C]`, of about unit mean magnitude.

@@ -121,10 +121,10 @@ class Objective:
         )
         error = decoded - images.astype(jnp.float32)
         entropy = correct = jnp.zeros(len(images))
-        if logits is not None:
+        if logits is not None and labels is not None:
             scores = logits(decoded)
             entropy = optax.softmax_cross_entropy_with_integer_labels(scores, labels)
-            correct = (jnp.argmax(scores, -1) == labels).astype(jnp.float32)
+            correct = jnp.equal(jnp.argmax(scores, -1), labels).astype(jnp.float32)
         return Terms(
             mse=jnp.mean(jnp.square(error), axis=(1, 2, 3)),
             bpp=model.bits(coefficients, tables, noise) / (height * width),

@@ -1,7 +1,7 @@
 """Bits of a JPEG scan, estimated by functions that can be differentiated.
 
-An estimator is a pytree with one method, `bits(coefficients, tables, noise)`. It looks at
-what a scan codes: every coefficient divided by its step, the DC replaced by its
+An estimator is a pytree with one method, `bits(coefficients, tables, noise)`. It looks
+at what a scan codes: every coefficient divided by its step, the DC replaced by its
 difference to the previous block of the component. That order is raster order here; a
 scan with halved chroma takes the luma in another one.
 
@@ -28,7 +28,9 @@ from common.errors import ConfigError
 from compression import learned_cdf
 from compression.jpeg import Components, per_component, quality_tables
 
-# The largest dither is 1/2 less half of this: a density must not see halves.
+Tables = jax.Array | np.ndarray
+
+# The dither is at most 1/2 less half of this: a density must not see halves.
 _GRAIN = 2.0**-23
 # 2**32 times the fractions of the golden ratio and of the square root of 2, whose
 # multiples cover the unit interval evenly.
@@ -36,9 +38,10 @@ _BLOCK_STRIDE, _STEP_STRIDE = 2654435769, 1779033704
 # Our choice. Channels of a smaller mean magnitude hold rounding errors of the transform
 # at most: they have this scale, and no noise, which would cost what nothing costs.
 _EMPTY = 1e-2
-# Tables around those of this quality are used in the training of a learned density.
+# The least probability of a level under a learned density; public code has the same.
+_LEAST_MASS = 1e-9
+# Our choice: a learned density is trained on tables around those of this quality.
 _TRAINED_QUALITY = 50
-_LEAST_MASS = 1e-9  # of a level under a learned density; so is it in its peers
 
 
 class Estimator(Protocol):
@@ -47,7 +50,7 @@ class Estimator(Protocol):
     def bits(
         self,
         coefficients: Components,
-        tables: jax.Array | np.ndarray,
+        tables: Tables,
         noise: Components | None = None,
     ) -> jax.Array:
         """Returns the expected bits of each image's scan.
@@ -71,14 +74,14 @@ def dither(
 ) -> Components:
     """Returns noise for `bits`, uniform in (-1/2, 1/2).
 
-    It is a lattice with a random offset for each component and frequency, so every value
-    is uniform, and those of neighbouring blocks and steps are spread evenly, for which
-    few blocks do. It costs three integer operations where it is used. All images of a
-    batch get the same.
+    It is a lattice with a random offset for each component and frequency: every value
+    is uniform, and those of neighbouring blocks and of successive steps are spread
+    evenly. It is so cheap that a compiler makes it again where it is used, while random
+    numbers would take longer than the rate. All images of a batch get the same.
 
     Args:
       key: of the offsets.
-      step: of the optimiser: the next one turns the noise on.
+      step: of the optimiser, any whole number; each has other noise.
       coefficients: whose shapes it is for.
 
     Returns:
@@ -87,7 +90,7 @@ def dither(
     offsets = jax.random.bits(key, (3, 8, 8), jnp.uint32)
     offsets += jnp.asarray(step).astype(jnp.uint32) * np.uint32(_STEP_STRIDE)
     y, cb, cr = (
-        _lattice(*values.shape[1:3], offset)
+        _lattice(values.shape[1], values.shape[2], offset)
         for values, offset in zip(coefficients, offsets, strict=True)
     )
     return y, cb, cr
@@ -109,7 +112,7 @@ class Laplace:
     fitted to noisy levels it would charge for the noise, too.
 
     Attributes:
-      scale: `[3, 8, 8]`, mean magnitude of the coefficients; constant, without gradient.
+      scale: `[3, 8, 8]`, mean magnitude of the coefficients; without gradient.
     """
 
     scale: jax.Array
@@ -117,56 +120,42 @@ class Laplace:
     def bits(
         self,
         coefficients: Components,
-        tables: jax.Array | np.ndarray,
+        tables: Tables,
         noise: Components | None = None,
     ) -> jax.Array:
-        """Returns the expected bits of each image's scan.
-
-        Args:
-          coefficients: as `jpeg.coefficients` returns them, not yet divided.
-          tables: `[2, 8, 8]` or `[3, 8, 8]`, or these for every image, positive.
-          noise: as `dither` returns it; by default always the same.
-
-        Returns:
-          float32 `[B]`, differentiable in coefficients and tables.
-
-        Raises:
-          ConfigError: tables of another shape.
-        """
-        noise = _noise_or_default(noise, coefficients)
+        """Returns the expected bits of each image's scan; see `Estimator`."""
         total = jnp.zeros(())
-        for values, step, scale, added in zip(
-            differences(coefficients),
-            per_component(tables),
-            self.scale,
-            noise,
-            strict=True,
+        for values, step, added, scale in zip(
+            *_coded(coefficients, tables, noise), self.scale, strict=True
         ):
-            scale = jax.lax.stop_gradient(scale)
             added = jnp.where(scale < _EMPTY, 0, added)
-            total += _sum(
-                _laplace_nats(values, step, jnp.maximum(scale, _EMPTY), added)
-            )
+            scale = jnp.maximum(scale, _EMPTY)
+            total += _sum(_laplace_nats(values, step, scale, added))
         return total / np.log(2)
 
 
 @jax.custom_jvp
-def _laplace_nats(values, step, scale, noise):
+def _laplace_nats(
+    values: jax.Array, step: jax.Array, scale: jax.Array, noise: jax.Array
+) -> jax.Array:
     """Returns minus the logarithm of the mass between the noisy level -1/2 and +1/2.
 
-    With a = |level| and r = step / scale, the reciprocal of the level's own scale, it is
-    exp(-a r) sinh(r / 2) from a = 1/2 on: the logarithm is linear in a. Below it is
-    1 - exp(-r / 2) cosh(a r).
+    With a = |level| and r = step / scale it is exp(-a r) sinh(r / 2) from a = 1/2 on:
+    the logarithm is linear in a. Below, it is 1 - exp(-r / 2) cosh(a r).
+
+    Scale and noise are constants: there is no derivative by them.
     """
     return _laplace_parts(values, step, scale, noise)[0]
 
 
-def _laplace_parts(values, step, scale, noise):
+def _laplace_parts(
+    values: jax.Array, step: jax.Array, scale: jax.Array, noise: jax.Array
+) -> tuple[jax.Array, ...]:
     level = values / step + noise
     size, ratio = jnp.abs(level), step / scale
-    # Both exponents are negative, and a product of exponentials stays in range.
+    # No exponent is positive, whatever the ratio.
     near = jnp.exp((jnp.minimum(size, 0.5) - 0.5) * ratio)
-    far = jnp.exp(-ratio) / jnp.maximum(near, 1e-35)
+    far = jnp.exp(-ratio) / jnp.maximum(near, 1e-35)  # exp(-(size + 1/2) ratio)
     mass = 1 - 0.5 * (near + far)
     beyond = (size - 0.5) * ratio + (np.log(2) - jnp.log(-jnp.expm1(-ratio)))
     return jnp.where(size < 0.5, -jnp.log(mass), beyond), level, near, far, mass
@@ -174,12 +163,13 @@ def _laplace_parts(values, step, scale, noise):
 
 @_laplace_nats.defjvp
 def _laplace_nats_jvp(primals, tangents):
-    # One chain of elementwise operations per derivative, which XLA fuses with the sum
-    # behind it: with its own derivatives, intermediates take most of the time.
+    # Each derivative is one chain of elementwise operations, which is compiled as one
+    # with the sum behind it. What reverse mode makes of the function above stores an
+    # array after nearly every operation, and took four times as long.
     values, step, scale, _ = primals
     nats, level, near, far, mass = _laplace_parts(*primals)
-    size, ratio, inside = jnp.abs(level), step / scale, jnp.abs(level) < 0.5
-    half = 0.5 / mass
+    size, ratio, half = jnp.abs(level), step / scale, 0.5 / mass
+    inside = size < 0.5
     slope = jnp.where(inside, (near - far) * half, 1) * ratio
     by_ratio = jnp.where(
         inside,
@@ -195,14 +185,14 @@ def _laplace_nats_jvp(primals, tangents):
 class LearnedCdf:
     """A learned density per component and frequency, in units of coefficients.
 
-    See `compression.learned_cdf`. Levels are brought to those units by the tables, which
-    therefore change the rate analytically, as with `Laplace`, whose tails it corrects
-    for ten times the work. Training on tables of all kinds is our choice, and so is the
-    scale.
+    See `compression.learned_cdf`. The tables bring levels to those units, and therefore
+    change the rate analytically, as with `Laplace`. Tails and peaks are those of the
+    images, for several times the work. The units, and training with all kinds of
+    tables, are our choice.
 
     Attributes:
-      scale: `[3, 8, 8]`, mean magnitude of the coefficients; constant, without gradient.
-      params: of the density of coefficients divided by it.
+      scale: `[3, 8, 8]`, mean magnitude of the coefficients; without gradient.
+      params: of the density of coefficients divided by it, channels `[192]`.
     """
 
     scale: jax.Array
@@ -211,50 +201,53 @@ class LearnedCdf:
     def bits(
         self,
         coefficients: Components,
-        tables: jax.Array | np.ndarray,
+        tables: Tables,
         noise: Components | None = None,
     ) -> jax.Array:
-        """Returns the expected bits of each image's scan, as `Laplace.bits`."""
-        noise = _noise_or_default(noise, coefficients)
-        scales = jax.lax.stop_gradient(self.scale)
-        channels = jax.tree.map(
-            lambda x: jnp.moveaxis(x.reshape(*x.shape[:-1], 3, 8, 8), -3, 0),
-            self.params,
-        )
+        """Returns the expected bits of each image's scan; see `Estimator`."""
         total = jnp.zeros(())
-        for number, (values, step, added) in enumerate(
-            zip(differences(coefficients), per_component(tables), noise, strict=True)
+        scales = jax.lax.stop_gradient(self.scale)
+        for number, (values, step, added, scale) in enumerate(
+            zip(*_coded(coefficients, tables, noise), scales, strict=True)
         ):
-            scale, empty = jnp.maximum(scales[number], _EMPTY), scales[number] < _EMPTY
+            empty, scale = scale < _EMPTY, jnp.maximum(scale, _EMPTY)
             noisy = (values + step * jnp.where(empty, 0, added)) / scale
-            params = jax.tree.map(lambda x, number=number: x[number], channels)
-            mass = learned_cdf.log_mass(params, noisy, step / scale / 2)
+            mass = learned_cdf.log_mass(self._of(number), noisy, step / scale / 2)
             nats = -jnp.maximum(mass, np.log(_LEAST_MASS))
+            # A density that was trained on nothing is only nearly certain of it.
             total += _sum(jnp.where(empty & (values == 0), 0, nats))
         return total / np.log(2)
+
+    def _of(self, component: int) -> learned_cdf.Params:
+        """Returns the parameters of a component, channels `[8, 8]`."""
+        return jax.tree.map(
+            lambda x: x.reshape(*x.shape[:-1], 3, 8, 8)[..., component, :, :],
+            self.params,
+        )
 
 
 @flax.struct.dataclass
 class LogMagnitude:
     """`slope * sum of log2(1 + |level|) + intercept * pixels`.
 
-    The defaults are `compression.calibration`'s; see there for its images.
+    The defaults are what `--mode=calibrate` fits at 4:4:4, to nine photographs that
+    `calibration.bundled` names.
 
     Attributes:
       slope: bits per unit of the sum.
       intercept: bits per pixel, of luma and with its padding.
     """
 
-    slope: float | jax.Array = 2.7
-    intercept: float | jax.Array = 0.065
+    slope: float | jax.Array = 2.58
+    intercept: float | jax.Array = 0.144
 
     def bits(
         self,
         coefficients: Components,
-        tables: jax.Array | np.ndarray,
+        tables: Tables,
         noise: Components | None = None,
     ) -> jax.Array:
-        """Returns the expected bits of each image's scan; uses no noise."""
+        """Returns the expected bits of each image's scan; see `Estimator`."""
         del noise
         return _counted(self, coefficients, tables, _log_magnitude)
 
@@ -263,23 +256,24 @@ class LogMagnitude:
 class Nonzero:
     """`slope * number of levels that are not 0 + intercept * pixels`.
 
-    The defaults are `compression.calibration`'s; see there for its images.
+    The defaults are what `--mode=calibrate` fits at 4:4:4, to nine photographs that
+    `calibration.bundled` names.
 
     Attributes:
       slope: bits per level.
       intercept: bits per pixel, of luma and with its padding.
     """
 
-    slope: float | jax.Array = 6.35
-    intercept: float | jax.Array = -0.111
+    slope: float | jax.Array = 3.85
+    intercept: float | jax.Array = 0.083
 
     def bits(
         self,
         coefficients: Components,
-        tables: jax.Array | np.ndarray,
+        tables: Tables,
         noise: Components | None = None,
     ) -> jax.Array:
-        """Returns the expected bits of each image's scan; uses no noise."""
+        """Returns the expected bits of each image's scan; see `Estimator`."""
         del noise
         return _counted(self, coefficients, tables, lambda size: jnp.minimum(size, 1))
 
@@ -294,38 +288,43 @@ def _log_magnitude(size: jax.Array) -> jax.Array:
 def _counted(
     model: LogMagnitude | Nonzero,
     coefficients: Components,
-    tables: jax.Array | np.ndarray,
+    tables: Tables,
     count: Callable[[jax.Array], jax.Array],
 ) -> jax.Array:
     total = jnp.zeros(())
     steps = per_component(tables)
     for values, step in zip(differences(coefficients), steps, strict=True):
         level = values / step
-        # Of exact zeros, which are common, the derivative of abs would be 1.
+        # At exact zeros, which are common, the derivative of abs would be 1.
         total += _sum(count(level * jnp.sign(level)))
     pixels = coefficients[0][0].size
     return model.slope * total + model.intercept * pixels
 
 
+def _coded(
+    coefficients: Components, tables: Tables, noise: Components | None
+) -> tuple[Components, Components, Components]:
+    """Returns what a density needs of each component: values, steps and noise."""
+    steps = per_component(tables)
+    if noise is None:
+        noise = dither(jax.random.key(0), 0, coefficients)
+    return differences(coefficients), steps, noise
+
+
 def differences(coefficients: Components) -> Components:
-    """Replaces each DC by its difference to the previous block's, the first by itself."""
+    """Replaces each DC by its difference to the previous block's; the first stays."""
     y, cb, cr = (_differences(values) for values in coefficients)
     return y, cb, cr
 
 
 def _differences(values: jax.Array) -> jax.Array:
     flat = values.reshape(len(values), -1, 64)
-    return (flat - jnp.pad(flat[:, :-1, :1], ((0, 0), (1, 0), (0, 63)))).reshape(
-        values.shape
-    )
+    previous = jnp.pad(flat[:, :-1, :1], ((0, 0), (1, 0), (0, 63)))
+    return (flat - previous).reshape(values.shape)
 
 
 def _sum(values: jax.Array) -> jax.Array:
     return values.sum((1, 2, 3, 4))
-
-
-def _noise_or_default(noise: Components | None, coefficients: Components) -> Components:
-    return dither(jax.random.key(0), 0, coefficients) if noise is None else noise
 
 
 @jax.jit
@@ -377,8 +376,7 @@ def fit(name: str, coefficients: Components, key: jax.Array | None = None) -> Es
     """Returns an estimator for images such as these.
 
     Args:
-      name: one of `NAMES`. The densities are fitted; the counts come with constants that
-        `compression.calibration` found once.
+      name: one of `NAMES`. Densities are fitted; counts come with fixed constants.
       coefficients: of the images, as `jpeg.coefficients` returns them.
       key: of the draws of "learned_cdf"; by default always the same.
 

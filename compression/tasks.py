@@ -56,7 +56,7 @@ class Tables(Task):
             loss.distortion, loss.accuracy, model.subsampling, loss.rounding
         )
         self.coding = Coding(model.subsampling, config.evaluation.optimize_huffman)
-        evaluation.annex_k(config.evaluation.qualities)
+        self._others = self._reference_ladders()
         if loss.rate_model not in rate.NAMES:
             raise ConfigError(
                 configs.unknown("config.loss.rate_model", loss.rate_model, rate.NAMES)
@@ -70,6 +70,22 @@ class Tables(Task):
         if loss.accuracy:
             self.monitor = Monitor("bd_top1", "max")
             self._check_classifier()
+
+    def _reference_ladders(self) -> dict[str, list[np.ndarray]]:
+        given = self.config.evaluation
+        try:
+            ladders = {
+                ANNEX_K: evaluation.annex_k(given.qualities),
+                "flat": evaluation.flat(given.flat_steps),
+            }
+            for pair in ladders["flat"]:
+                tables.check(pair)
+        except ConfigError as error:
+            raise ConfigError(
+                f"config.evaluation.qualities={given.qualities} and "
+                f"flat_steps={given.flat_steps}: {error}"
+            ) from error
+        return ladders
 
     def _check_classifier(self) -> None:
         if not self.config.classifier.name:
@@ -95,6 +111,7 @@ class Tables(Task):
             prefix = "classifier.config."
             inner = [x.removeprefix(prefix) for x in given if x.startswith(prefix)]
             self.classifier.adopt(init_from, inner, training=False)
+            self.config.classifier.weights = init_from
 
     def read_weights(self, init_from: str, target: Variables) -> dict[str, np.ndarray]:
         """Reads the classifier's weights, or the state of a run of this task."""
@@ -108,8 +125,18 @@ class Tables(Task):
         }
 
     def source(self, split: str, data_dir: str | None) -> Source:
-        """Opens images, with labels if there is a classifier."""
+        """Opens images, with labels if there is a classifier.
+
+        Raises:
+          ConfigError: of a classifier that knows nothing nothing can be learned.
+        """
         if self.objective.accuracy:
+            made_up = self.config.data.source == "fake"
+            if split == "train" and not (self.config.classifier.weights or made_up):
+                raise ConfigError(
+                    "--init_from is needed: the classifier's weights, such as the "
+                    f"directory of a run of {self.config.classifier.name}"
+                )
             return self.classifier.source(split, data_dir)
         return sources.open_source(self.config.data, split, data_dir)
 
@@ -183,7 +210,7 @@ class Tables(Task):
         def run(example: Mapping[str, np.ndarray]) -> dict[str, float]:
             classify = self._classify(variables, example)
             ours = evaluation.curve(example["image"], learned, self.coding, classify)
-            curves = {LEARNED: ours} | self._others(example, classify)
+            curves = {LEARNED: ours} | self._reference(example, classify)
             scores = results.flatten(curves)
             if classify is not None:
                 scores["top1_original"] = float(classify(example["image"][None])[0])
@@ -212,20 +239,15 @@ class Tables(Task):
     def _jitted_logits(self) -> Callable[..., jax.Array]:
         return jax.jit(self.classifier.logits)
 
-    def _others(
+    def _reference(
         self, example: Mapping[str, np.ndarray], classify: evaluation.Classify | None
     ) -> dict[str, list[Point]]:
         """Scores tables that do not change, once for each image."""
         key = int(example["id"])
         if key not in self._known:
-            given = self.config.evaluation
-            ladders = {
-                ANNEX_K: evaluation.annex_k(given.qualities),
-                "flat": evaluation.flat(given.flat_steps),
-            }
             self._known[key] = {
                 name: evaluation.curve(example["image"], ladder, self.coding, classify)
-                for name, ladder in ladders.items()
+                for name, ladder in self._others.items()
             }
         return self._known[key]
 

@@ -3,11 +3,11 @@
     python -m compression.main --config=configs/compression/imagenet_accuracy.py:T \
         --init_from=timm:maxvit_tiny_tf_224.in1k --data_dir=$TFDS_DATA_DIR --workdir=RUN
 
-Any variant of `configs/maxvit/imagenet1k.py` with its weights, or the directory of a run.
-Images are resized and cropped for the classifier before they are compressed: ImageNet's
-own files are quantised already. Hardware: one GPU or TPU; batch 32. The metric is the
-mean gain in top-1 over Annex K at equal bytes, on 5,000 images of the validation split
-that the tables are not learned on; not run here.
+Any variant of `configs/maxvit/imagenet1k.py` with its weights, or the directory of a
+run. Images are resized and cropped for the classifier before they are compressed:
+ImageNet's own files are quantised already. Hardware: one GPU or TPU; batch 32. The
+metric is the mean gain in top-1 over Annex K at equal bytes, on 5,000 images of the
+validation split, which no tables are learned on; not run here.
 """
 
 from common import config as configs

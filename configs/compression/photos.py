@@ -3,9 +3,9 @@
     python -m compression.main --config=configs/compression/photos.py \
         --workdir=runs/photos_tables
 
-Hardware: two CPU cores. Data: the photographs that scikit-image and scikit-learn bundle;
-three of them are held out. The metric is their mean BD-rate against the tables of Annex
-K, from real files.
+Hardware: two CPU cores. Data: the photographs that scikit-image and scikit-learn
+bundle; three of them are held out. The metric is their mean BD-rate against the tables
+of Annex K, from real files.
 """
 
 from common import config as configs

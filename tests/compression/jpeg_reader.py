@@ -26,22 +26,17 @@ class Scan:
     levels: of each component, int16 `[rows, columns, 8, 8]`, whole MCUs.
     bits: without stuffed bytes and without what fills the last byte.
     codes: DHT segments by their first byte: 0, 1 for DC and 16, 17 for AC codes.
-    num_bytes: of the entropy-coded data in the file.
-    num_stuffed: how many of these were stuffed behind 0xFF.
     """
 
     levels: tuple[np.ndarray, ...]
     bits: int
     codes: dict[int, bytes]
-    num_bytes: int
-    num_stuffed: int
 
 
 def read(content):
     """Decodes a file of one interleaved scan without restarts."""
-    frame, codes, selectors, start = _segments(content)
-    end = content.rindex(b"\xff\xd9")
-    data = content[start:end].replace(b"\xff\x00", b"\xff")
+    frame, codes, selectors, _ = _segments(content)
+    data = entropy_coded(content)
     height, width, components = _components(frame, selectors)
     shapes, order = _layout(height, width, components)
     lookups = {name: _lookup(segment) for name, segment in codes.items()}
@@ -59,12 +54,13 @@ def read(content):
         np.array(values, np.int16).reshape(*shape, 8, 8)
         for values, shape in zip(blocks, shapes, strict=True)
     )
-    return Scan(levels, bits, codes, end - start, end - start - len(data))
+    return Scan(levels, bits, codes)
 
 
-def scan_bytes(content):
-    """Returns the length of the entropy-coded data, without decoding it."""
-    return content.rindex(b"\xff\xd9") - _segments(content)[3]
+def entropy_coded(content):
+    """Returns the bytes between headers and end, stuffed ones left out."""
+    start, end = _segments(content)[3], content.rindex(b"\xff\xd9")
+    return content[start:end].replace(b"\xff\x00", b"\xff")
 
 
 def _segments(content):

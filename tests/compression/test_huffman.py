@@ -54,7 +54,7 @@ def test_coefficients_of_files_take_the_bits_of_their_scan(size, quality, subsam
     scan = jpeg_reader.read(content)
     assert huffman.scan_bits(scan.levels, subsampling) == scan.bits
     # Up to the bits that fill the last byte, so the reader counts right as well.
-    assert scan.num_bytes - scan.num_stuffed == -(-scan.bits // 8)
+    assert len(jpeg_reader.entropy_coded(content)) == -(-scan.bits // 8)
 
 
 @pytest.mark.parametrize("size", [(64, 96), (75, 61)])
@@ -175,6 +175,14 @@ def test_what_baseline_cannot_code_is_refused(value, place, message):
         huffman.scan_bits(levels)
 
 
+def test_dc_differences_do_not_wrap_around():
+    levels = np.zeros((1, 18, 8, 8), np.int16)
+    levels[0, :17, 0, 0] = range(0, 17 * 2047, 2047)
+    levels[0, 17, 0, 0] = -(2**15)
+    with pytest.raises(DataError, match="DC difference -65520"):
+        huffman.scan_bits([levels])
+
+
 @pytest.mark.parametrize(
     ("shapes", "subsampling", "expected"),
     [
@@ -228,12 +236,11 @@ def test_count_is_near_the_scan_of_a_file(name, subsampling):
         tables = jpeg.quality_tables(quality)
         ours = huffman.count_bits(photograph(name), tables, subsampling)
         content = encode(photograph(name), quality, subsampling)
-        start = len(content) - jpeg_reader.scan_bytes(content) - 2
-        theirs = 8 * len(content[start:-2].replace(b"\xff\x00", b"\xff"))
+        theirs = 8 * len(jpeg_reader.entropy_coded(content))
         assert ours == pytest.approx(theirs, rel=0.011)
 
 
-@pytest.mark.parametrize("size", [(8, 24), (24, 8), (24, 24), (1, 1), (20, 70)])
+@pytest.mark.parametrize("size", [(8, 24), (24, 16), (24, 24)])
 def test_blocks_outside_the_image_cost_what_they_do_in_files(size):
     # At this quality single coefficients seldom differ.
     for subsampling in ("4:2:2", "4:2:0"):

@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint format benchmark clean
+.PHONY: demo test test-slow lint format benchmark clean
 
 demo: $(VENV)/.base
 	$(BIN)/python -m maxvit.main --config=configs/maxvit/digits.py --workdir=runs/digits
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist=worksteal
+
+test-slow: $(VENV)/.test
+	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -25,6 +28,9 @@ benchmark: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.input_pipeline
 	$(BIN)/python -m benchmarks.maxvit
 	$(BIN)/python -m benchmarks.maxim
+	$(BIN)/python -m benchmarks.bit_counter
+	$(BIN)/python -m benchmarks.jpeg_codec
+	$(BIN)/python -m benchmarks.jpeg_tables
 
 clean:
 	rm -rf $(VENV) runs

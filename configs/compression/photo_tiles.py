@@ -21,17 +21,16 @@ def get_config(arg: str | None = None):
     use_classifier(
         config, "maxvit", photo_tiles.get_config("smoke" if args.smoke else None)
     )
-    # A cross entropy of 1 weighs as much as a squared error of 1,000. The error matters
-    # where the classifier is right already: on its own training tiles, everywhere.
-    config.loss.distortion = 0.001
-    # Theory's steps for these are 8, 12, 17, 24 and so on up to 128.
+    # A cross entropy of 1 weighs as much as a squared error of 5,000. The error matters
+    # where the classifier is right already: on its own training tiles, nearly always.
+    config.loss.distortion = 0.0002
     config.model.rate_weights = (
-        *(0.0074, 0.0166, 0.033, 0.0665, 0.134),
-        *(0.266, 0.534, 1.06, 1.9),
+        *(0.0015, 0.004, 0.01, 0.02, 0.035),
+        *(0.05, 0.07, 0.1, 0.3, 1.0),
     )
     config.evaluation.qualities = (5, 10, 15, 20, 30, 40, 50)
     config.evaluation.flat_steps = (16, 24, 32, 48, 64, 96, 128, 192)
-    config.batch_size = 45
+    config.batch_size = 50
     config.total_steps = 1500
     config.schedule.peak = 0.03
     config.optimizer.clip_norm = 1.0

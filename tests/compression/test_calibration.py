@@ -169,8 +169,9 @@ def test_mode(quick, tmp_path, monkeypatch):
     ):
         calibration.run(None)
     save(crop("coffee", height=64, width=96), folder / "b.png")
-    with flagsaver.flagsaver(input=str(folder)):
+    with flagsaver.flagsaver(input=str(folder), subsampling="4:2:0"):
         text = calibration.run(str(workdir))
+    assert "2 images at 4:2:0" in text
     table = (workdir / "calibration.csv").read_text()
     assert table in text + "\n"
     assert (workdir / "calibration.md").read_text() in text

@@ -22,7 +22,7 @@ def read(mode, **given):
 
 def test_what_is_meant_when_nothing_is_said():
     expected = OptimizeOptions(
-        "in", "out", (20.0,), None, None, False, "4:4:4", True, 300, "laplace", 4
+        "in", "out", (20.0,), None, None, False, "4:4:4", True, 100, "laplace", 4
     )
     assert read("optimize", **FOLDERS) == expected
     assert expected == OptimizeOptions("in", "out", rate_weights=(20.0,))

@@ -164,8 +164,7 @@ class Classification(Task):
         mix_key, dropout_key = jax.random.split(key)
         loss, augment = self.config.loss, self.config.augment
         images = self._normalize(batch["image"])
-        targets = jax.nn.one_hot(batch["label"], self.num_classes)
-        targets = smooth_labels(targets, loss.label_smoothing, loss.name)
+        targets = self._targets(batch["label"])
         if augment.mixup_alpha or augment.cutmix_alpha:
             images, targets = mixup.mix(
                 mix_key, images, targets, augment.mixup_alpha, augment.cutmix_alpha
@@ -193,6 +192,24 @@ class Classification(Task):
         """
         logits = self.model.apply(variables, self._normalize(images), train=False)
         return jnp.asarray(logits)
+
+    def judge(
+        self, variables: Variables, images: jax.Array, labels: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Returns the loss `[B]` that training minimises, and whether it is right.
+
+        With the label smoothing of training: for a network that was trained with it,
+        plain labels would reward being surer than it should be.
+
+        Args:
+          variables: of the model.
+          images: as for `logits`.
+          labels: `[B]`, what they show.
+        """
+        logits = self.logits(variables, images)
+        right = jnp.equal(jnp.argmax(logits, -1), labels)
+        loss = cross_entropy(logits, self._targets(labels), self.config.loss.name)
+        return loss, right
 
     def evaluate(self, variables: Variables, batch: Batch) -> Mapping[str, jax.Array]:
         """Loss, prediction and rank of the true class of every example."""
@@ -268,6 +285,12 @@ class Classification(Task):
         for transform in self.transforms("eval"):
             example = transform.map(example)
         return example["image"]
+
+    def _targets(self, labels: jax.Array) -> jax.Array:
+        """Returns what training wants to see: `[B, K]`, smoothed."""
+        loss = self.config.loss
+        targets = jax.nn.one_hot(labels, self.num_classes)
+        return smooth_labels(targets, loss.label_smoothing, loss.name)
 
     def _normalize(self, images: jax.Array) -> jax.Array:
         return normalize(images, self.config.preprocess.normalization)

@@ -15,7 +15,6 @@ import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from common.config import unknown
 from common.errors import ConfigError
@@ -25,8 +24,9 @@ from compression.jpeg import Components
 LOG_HIGHEST = math.log(255)  # a step of baseline JPEG is in [1, 255]
 
 
-Logits = Callable[[jax.Array], jax.Array]
-"""A frozen classifier: from images `[B, H, W, 3]` in [0, 255] to `[B, K]`."""
+Judge = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+"""A frozen classifier: from images `[B, H, W, 3]` in [0, 255] and labels `[B]` to its
+loss and to whether it is right, both `[B]`."""
 
 
 @flax.struct.dataclass
@@ -93,7 +93,7 @@ class Objective:
         model: rate.Estimator,
         key: jax.Array,
         step: jax.Array | int = 0,
-        logits: Logits | None = None,
+        judge: Judge | None = None,
         labels: jax.Array | None = None,
     ) -> Terms:
         """Compresses images and measures.
@@ -105,7 +105,7 @@ class Objective:
           model: estimates the bits.
           key: of the noise in the rate, and of rounding by noise.
           step: of an optimiser that keeps its key; see `rate.dither`.
-          logits: of a classifier, which judges the decoded images.
+          judge: of the decoded images.
           labels: `[B]`, what they show.
         """
         height, width = images.shape[1:3]
@@ -121,10 +121,9 @@ class Objective:
         )
         error = decoded - images.astype(jnp.float32)
         entropy = correct = jnp.zeros(len(images))
-        if logits is not None and labels is not None:
-            scores = logits(decoded)
-            entropy = optax.softmax_cross_entropy_with_integer_labels(scores, labels)
-            correct = jnp.equal(jnp.argmax(scores, -1), labels).astype(jnp.float32)
+        if judge is not None and labels is not None:
+            entropy, right = judge(decoded, labels)
+            correct = right.astype(jnp.float32)
         return Terms(
             mse=jnp.mean(jnp.square(error), axis=(1, 2, 3)),
             bpp=model.bits(coefficients, tables, noise) / (height * width),

@@ -192,7 +192,7 @@ def _advance(
             model,
             base,
             step,
-            None if classifier is None else classifier.logits,
+            None if classifier is None else classifier.judge,
             batch_labels,
         )
         mean = jnp.mean(objective.loss(terms, rate_weight))

@@ -112,7 +112,8 @@ class Laplace:
     fitted to noisy levels it would charge for the noise, too.
 
     Attributes:
-      scale: `[3, 8, 8]`, mean magnitude of the coefficients; without gradient.
+      scale: `[3, 8, 8]`, mean magnitude of the coefficients: a constant, by which
+        there is no derivative.
     """
 
     scale: jax.Array
@@ -191,7 +192,7 @@ class LearnedCdf:
     tables, are our choice.
 
     Attributes:
-      scale: `[3, 8, 8]`, mean magnitude of the coefficients; without gradient.
+      scale: `[3, 8, 8]`, mean magnitude of the coefficients.
       params: of the density of coefficients divided by it, channels `[192]`.
     """
 
@@ -206,16 +207,14 @@ class LearnedCdf:
     ) -> jax.Array:
         """Returns the expected bits of each image's scan; see `Estimator`."""
         total = jnp.zeros(())
-        scales = jax.lax.stop_gradient(self.scale)
         for number, (values, step, added, scale) in enumerate(
-            zip(*_coded(coefficients, tables, noise), scales, strict=True)
+            zip(*_coded(coefficients, tables, noise), self.scale, strict=True)
         ):
-            empty, scale = scale < _EMPTY, jnp.maximum(scale, _EMPTY)
-            noisy = (values + step * jnp.where(empty, 0, added)) / scale
-            mass = learned_cdf.log_mass(self._of(number), noisy, step / scale / 2)
-            nats = -jnp.maximum(mass, np.log(_LEAST_MASS))
-            # A density that was trained on nothing is only nearly certain of it.
-            total += _sum(jnp.where(empty & (values == 0), 0, nats))
+            added = jnp.where(scale < _EMPTY, 0, added)
+            unit = jnp.maximum(scale, _EMPTY)
+            noisy = (values + step * added) / unit
+            mass = learned_cdf.log_mass(self._of(number), noisy, step / unit / 2)
+            total -= _sum(jnp.maximum(mass, np.log(_LEAST_MASS)))
         return total / np.log(2)
 
     def _of(self, component: int) -> learned_cdf.Params:

@@ -29,7 +29,7 @@ from common.task import Batch, LossOutput, Monitor, Task, Variables
 from compression import evaluation, jpeg, rate, results, tables
 from compression.config import default_config
 from compression.evaluation import Coding, Point
-from compression.objective import Logits, Objective, to_integers, to_tables
+from compression.objective import Judge, Objective, to_integers, to_tables
 from compression.results import ANNEX_K
 
 _SECTIONS = ("model", "loss", "evaluation", "augment")
@@ -183,7 +183,7 @@ class Tables(Task):
             coefficients,
             rate.fit(self.config.loss.rate_model, coefficients),
             key,
-            logits=self._logits(variables) if self.objective.accuracy else None,
+            judge=self._judge(variables) if self.objective.accuracy else None,
             labels=batch.get("label"),
         )
         metrics = {"bpp": terms.bpp, "psnr": terms.psnr()}
@@ -193,9 +193,9 @@ class Tables(Task):
         state = {name: variables[name] for name in variables if name != "params"}
         return LossOutput(self.objective.loss(terms, weight), state, metrics)
 
-    def _logits(self, variables: Variables) -> Logits:
+    def _judge(self, variables: Variables) -> Judge:
         frozen = jax.lax.stop_gradient(variables["classifier"])
-        return functools.partial(self.classifier.logits, frozen)
+        return functools.partial(self.classifier.judge, frozen)
 
     def tables(self, variables: Variables) -> list[np.ndarray]:
         """Returns the learned tables as files hold them, one pair per rate weight."""

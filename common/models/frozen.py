@@ -65,6 +65,18 @@ class FrozenClassifier:
         variables = jax.lax.stop_gradient(self.variables)
         return self.task.logits(variables, images).astype(jnp.float32)
 
+    def judge(
+        self, images: jax.Array, labels: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Returns its loss `[B]` and whether it is right, see `Classification.judge`.
+
+        Args:
+          images: as for `logits`.
+          labels: `[B]`, what they show.
+        """
+        variables = jax.lax.stop_gradient(self.variables)
+        return self.task.judge(variables, images, labels)
+
 
 def load(
     name: str,

@@ -68,7 +68,7 @@ def fitted(name):
     return rate.fit(name, photo()[1])
 
 
-dither = jax.jit(rate.dither)
+dither, logits = jax.jit(rate.dither), jax.jit(learned_cdf.logits)
 
 
 @jax.jit
@@ -202,7 +202,7 @@ def test_larger_steps_cost_less():
 
 
 def test_flat_images_cost_nothing():
-    for level, rounding in ((77, "hard"), (77, "noise"), (128, "hard")):
+    for level, rounding in ((77, "noise"), (128, "hard")):
         image = np.full((1, 128, 64, 3), level, np.uint8)
         coefficients = jpeg.coefficients(image, rounding=rounding)
         # All blocks but the first, whose DC is no difference.
@@ -279,6 +279,13 @@ def test_halved_chroma():
     assert half[1].shape == (1, 8, 4, 8, 8)
     ours, theirs = (bits(m, half, TABLES)[0] for m in (model, of_full))
     assert 0 < ours < theirs
+    # The chroma's blocks are seen as often as those of the luma, in the same units.
+    values, widths = rate._training_data(half, model.scale)
+    assert values.shape == (128, 192)
+    np.testing.assert_array_equal(values[:32, 64:], values[96:, 64:])
+    np.testing.assert_allclose(np.abs(values).mean(0), 1, rtol=1e-5)
+    expected = per_channel(TABLES).reshape(192) / np.reshape(model.scale, 192)
+    np.testing.assert_allclose(widths, expected, rtol=1e-6)
 
 
 # Counts
@@ -333,7 +340,6 @@ def test_pixels_are_those_of_the_luma():
 def test_learned_distribution_is_monotone():
     model = learned()
     line = jnp.linspace(-200, 200, 4001)[:, None] * jnp.ones(192)
-    logits = jax.jit(learned_cdf.logits)
     assert (np.diff(logits(model.params, line), axis=0) > 0).all()
     # So it is with any parameters.
     draw = np.random.default_rng(0).normal
@@ -347,12 +353,27 @@ def test_learned_mass_is_a_difference_and_sums_to_one():
     values = width * jnp.arange(-4000, 4001)[:, None] * jnp.ones(192)
     found = np.asarray(jax.jit(learned_cdf.log_mass)(params, values, width / 2))
     np.testing.assert_allclose(np.exp(found).sum(0), 1, rtol=1e-3)
-    logits = jax.jit(learned_cdf.logits)
     low, high = (
         special.expit(np.asarray(logits(params, x), np.float64))
         for x in (values - width / 2, values + width / 2)
     )
     np.testing.assert_allclose(np.exp(found), high - low, rtol=1e-3, atol=1e-7)
+
+
+def test_learned_bits_are_those_of_its_density():
+    image, coefficients = photo()
+    model, noise = learned(), dither(KEY, 4, coefficients)
+    levels = own_differences(own_coefficients(image)) / per_channel(TABLES)
+    levels += np.stack([np.reshape(u, (-1, 64)) for u in noise])
+    widths = per_channel(TABLES) / np.asarray(model.scale, np.float64).reshape(3, 1, 64)
+    low, high = (
+        logits(model.params, np.concatenate((levels + d) * widths, axis=1))
+        for d in (-0.5, 0.5)
+    )
+    low, high = (special.expit(np.asarray(x, np.float64)) for x in (low, high))
+    expected = -np.log2(np.maximum(high - low, 1e-9)).sum()
+    result, _ = at(model, coefficients, step=4)
+    np.testing.assert_allclose(result, expected, rtol=1e-3)
 
 
 def test_learned_beats_laplace_on_what_it_has_not_seen():

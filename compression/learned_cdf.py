@@ -37,7 +37,7 @@ def init(key: jax.Array, channels: int) -> Params:
     """
     layers = []
     for number, (before, after) in enumerate(itertools.pairwise(_WIDTHS)):
-        # Positive weights that sum to 1 leave the width as it is.
+        # Products along all paths sum to 1: the width is that of the values.
         matrix = jnp.full((after, before, channels), np.log(np.expm1(1 / after)))
         draw = jax.random.fold_in(key, number)
         bias = jax.random.uniform(draw, (after, channels), minval=-0.5, maxval=0.5)

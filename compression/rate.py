@@ -237,8 +237,8 @@ class LogMagnitude:
       intercept: bits per pixel, of luma and with its padding.
     """
 
-    slope: float | jax.Array = 2.58
-    intercept: float | jax.Array = 0.144
+    slope: float | jax.Array = 2.596
+    intercept: float | jax.Array = 0.143
 
     def bits(
         self,
@@ -263,8 +263,8 @@ class Nonzero:
       intercept: bits per pixel, of luma and with its padding.
     """
 
-    slope: float | jax.Array = 3.85
-    intercept: float | jax.Array = 0.083
+    slope: float | jax.Array = 3.872
+    intercept: float | jax.Array = 0.082
 
     def bits(
         self,

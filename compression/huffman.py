@@ -77,7 +77,7 @@ def scan_bits(levels: Sequence[Any], subsampling: str = "4:4:4") -> int:
         # A scan of one component has no MCUs; in 4:4:4 they are single blocks, too.
         interleaved = index == 0 and len(components) == 3
         factors = color.SUBSAMPLINGS[subsampling] if interleaved else (1, 1)
-        bits += _dc_bits(_in_coding_order(component[..., 0, 0], factors), min(index, 1))
+        bits += _dc_bits(in_coding_order(component[..., 0, 0], factors), min(index, 1))
         bits += _ac_bits(component.reshape(-1, 64), min(index, 1))
     return bits
 
@@ -176,7 +176,7 @@ def _check_shapes(shapes: list[tuple[int, ...]], subsampling: str) -> None:
         raise DataError(f"coefficients have shapes {shapes}; expected {expected}")
 
 
-def _in_coding_order(blocks: np.ndarray, factors: tuple[int, int]) -> np.ndarray:
+def in_coding_order(blocks: np.ndarray, factors: tuple[int, int]) -> np.ndarray:
     """Returns `[rows, columns]` MCU by MCU, each of `factors` blocks: T.81, A.2.3."""
     rows, columns = blocks.shape
     vertical, horizontal = factors

@@ -17,6 +17,7 @@ import numpy as np
 
 from common.errors import ConfigError, DataError
 from compression import color, jpeg
+from compression.huffman import in_coding_order
 
 # Our choice: every step up to 63, then those that differ by 2 to 3 % and less.
 STEPS = np.array([*range(1, 64), *range(64, 128, 2), *range(128, 256, 4), 255])
@@ -175,7 +176,7 @@ class _Component:
         self._counts += share * _histogram(signed, self._counts.shape)
         self._magnitudes += share * _histogram(bins, self._magnitudes.shape, size)
         self._energy += share * np.square(size, dtype=np.float64).sum(0)
-        dc = _coding_order(values[..., 0, 0], factors)
+        dc = in_coding_order(values[..., 0, 0], factors)
         for counts, step in zip(self._dc_counts, STEPS, strict=True):
             differences = np.diff(_round(dc / step), prepend=0).astype(np.int64)
             counts += share * np.bincount(differences + _BINS, minlength=len(counts))
@@ -209,13 +210,6 @@ def _histogram(
 def _round(values: np.ndarray) -> np.ndarray:
     """Rounds halves away from zero, as `rounding.hard` does for device arrays."""
     return np.copysign(np.floor(np.abs(values) + 0.5), values)
-
-
-def _coding_order(dc: np.ndarray, factors: tuple[int, int]) -> np.ndarray:
-    """Returns `[rows, columns]` as one row, MCU after MCU."""
-    rows, columns = (n // f for n, f in zip(dc.shape, factors, strict=True))
-    blocks = dc.reshape(rows, factors[0], columns, factors[1])
-    return blocks.swapaxes(1, 2).ravel()
 
 
 def _entropy(counts: np.ndarray) -> np.ndarray:

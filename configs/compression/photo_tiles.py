@@ -21,8 +21,8 @@ def get_config(arg: str | None = None):
     use_classifier(
         config, "maxvit", photo_tiles.get_config("smoke" if args.smoke else None)
     )
-    # A cross entropy of 1 weighs as much as a squared error of 1,000. Without any, where
-    # the classifier is right already, as on its own training tiles, nothing is learned.
+    # A cross entropy of 1 weighs as much as a squared error of 1,000. Without any,
+    # nothing is learned where the classifier is right, as on its own training tiles.
     config.loss.distortion = 0.001
     # Theory's steps for these are 8 to 125.
     config.model.rate_weights = (

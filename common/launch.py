@@ -104,6 +104,7 @@ class _Package:
     summary: str
     tasks: Mapping[str, str] = dataclasses.field(default_factory=dict)
     modes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    experiments: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
     predict: str | None = None
     flags: str | None = None
     presets: str | None = None
@@ -125,6 +126,7 @@ def run(
     summary: str,
     tasks: Mapping[str, str],
     modes: Mapping[str, str] = types.MappingProxyType({}),
+    experiments: Mapping[str, tuple[str, str]] = types.MappingProxyType({}),
     predict: str | None = None,
     flags: str | None = None,
     presets: str | None = None,
@@ -137,6 +139,10 @@ def run(
       tasks: name in `config.task` -> "module:Class" of a `common.task.Task`.
       modes: further values of `--mode` -> "module:function", which takes the workdir
         or None, needs no config, and returns what is printed.
+      experiments: further values of `--mode` that run one or more experiments: name ->
+        "module:function", which takes the task, the config, the workdir and
+        `--data_dir` or None, and returns what is printed; and the config file that
+        counts when none is given.
       predict: "module:function" in place of `common.modes.predict`; takes the task,
         the config, the workdir and `--init_from`, of which one may be None.
       flags: module that defines further flags; light to import. Only `predict` reads
@@ -147,7 +153,9 @@ def run(
     """
     if flags is not None:
         importlib.import_module(flags)
-    given = _Package(package, summary, tasks, modes, predict, flags, presets)
+    given = _Package(
+        package, summary, tasks, modes, experiments, predict, flags, presets
+    )
     app.run(
         functools.partial(_main, given),
         flags_parser=functools.partial(_parse, given),
@@ -228,7 +236,8 @@ def _help(package: _Package) -> str:
         predict = f"{command} --mode=predict --workdir=DIR --input=DIR --output=DIR"
     if package.presets:
         predict += f"\n  {command} --mode=predict --task=NAME --input=DIR --output=DIR"
-    calls = ((mode, package.readers().get(mode, "")) for mode in package.modes)
+    own_modes = (*package.modes, *package.experiments)
+    calls = ((mode, package.readers().get(mode, "")) for mode in own_modes)
     own = "".join(f"\n  {command} --mode={m} {words}".rstrip() for m, words in calls)
     further = FLAGS.module_help(sys.modules[package.flags]) if package.flags else ""
     return f"""{package.summary}
@@ -275,8 +284,9 @@ def _main(package: _Package, argv: Sequence[str]) -> int:
 def _check_mode(package: _Package, rest: Sequence[str]) -> None:
     """Checks the mode and the flags that only some modes have."""
     mode, modes = _MODE.value, package.modes
-    if mode not in (*MODES, *modes):
-        raise ConfigError(configs.unknown("mode", mode, (*MODES, *modes)))
+    known = (*MODES, *modes, *package.experiments)
+    if mode not in known:
+        raise ConfigError(configs.unknown("mode", mode, known))
     images = (*_IMAGE.value, *rest)
     if images and mode != "predict":
         raise ConfigError(f"{images[0]!r} is given, but --mode is {mode}")
@@ -287,7 +297,7 @@ def _check_mode(package: _Package, rest: Sequence[str]) -> None:
     _check_only(package.readers(), package.given())
     if mode in modes and _CONFIG.value is not None:
         raise ConfigError(f"--mode={mode} takes no --config")
-    if _DRY_RUN.value and mode in ("plan", *modes):
+    if _DRY_RUN.value and mode in ("plan", *modes, *package.experiments):
         raise ConfigError(f"--mode={mode} takes no --dry_run")
     if mode == "plan" and _DEVICES.value is None:
         raise ConfigError("--mode=plan needs --devices=N")
@@ -388,7 +398,10 @@ def _dispatch(package: _Package, rest: Sequence[str]) -> None:
         _find(package.predict)(task, config, workdir, init_from)
         return
     assert workdir is not None  # checked above
-    if _MODE.value == "train":
+    if _MODE.value in package.experiments:
+        call = _find(package.experiments[_MODE.value][0])
+        modes.say(call(task, config, workdir, data_dir))
+    elif _MODE.value == "train":
         modes.train(
             task,
             config,
@@ -452,6 +465,9 @@ def _load_config(
     else:
         workdir = _path(_WORKDIR.value)
         config = configs.load(workdir) if workdir else None
+        if config is None and _MODE.value in package.experiments:
+            default = package.experiments[_MODE.value][1]
+            config = ConfigFileFlagParser("config").parse(str(_ROOT / default))
         if config is None:
             needed = f"--config is needed, e.g. one of configs/{package.name}/*.py"
             if package.presets and _MODE.value == "predict":

@@ -172,6 +172,9 @@ def find_variables(
     if directory.is_dir():
         checkpoints = Checkpoints(workdir, read_only=True)
         try:
+            # Only training needs as many examples as the weights of examples are of.
+            saved = checkpoints.shape("weights/logw")
+            experiment.num_weighted = saved[0] if saved else None
             restored = checkpoints.restore(experiment.abstract_state)
         finally:
             checkpoints.close()

@@ -38,11 +38,13 @@ class LossOutput:
       loss: `[B]`, the loss of every example.
       model_state: the mutable collections after the pass, e.g. `{"batch_stats": ...}`.
       metrics: name -> `[B]`, logged as means.
+      weight_loss: `[B]`, what example weights are moved by; `loss` when None.
     """
 
     loss: jax.Array
     model_state: Mapping[str, Any]
     metrics: Mapping[str, jax.Array] = dataclasses.field(default_factory=dict)
+    weight_loss: jax.Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +67,8 @@ class Task(abc.ABC):
     monitor: Monitor
     adopted: Collection[str] = ()
     """Sections of the config that `adopt` may change."""
+    weight_losses: Collection[str] = ()
+    """What `config.reweighting.loss` can name; each is a `LossOutput.weight_loss`."""
     one_by_one: bool = False
     """Whether evaluation goes by `evaluator`, for examples that differ in size."""
 
@@ -151,6 +155,17 @@ class Task(abc.ABC):
         """
         raise NotImplementedError(f"{type(self).__name__}.evaluate")
 
+    def example_losses(self, variables: Variables, batch: Batch) -> jax.Array:
+        """The losses that move example weights in a pass without augmentation, `[B]`.
+
+        Raises:
+          ConfigError: this task has none.
+        """
+        del variables, batch
+        raise ConfigError(
+            f"{type(self).__name__} has no losses for config.reweighting.mode=full"
+        )
+
     def evaluator(
         self, variables: Variables
     ) -> Callable[[Mapping[str, np.ndarray]], Mapping[str, float]]:
@@ -164,6 +179,19 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def summarize(self, outputs: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Metrics of all examples, each counted once; the most important first."""
+
+    def conclude(
+        self, evaluate: Callable[[Source], Mapping[str, np.ndarray]], training: Source
+    ) -> dict[str, float]:
+        """Further metrics of a finished run, beside those of its evaluation.
+
+        Args:
+          evaluate: the outputs of every example of a source, as `summarize` gets them;
+            called on all processes.
+          training: the training data.
+        """
+        del evaluate, training
+        return {}
 
     def pictures(
         self,

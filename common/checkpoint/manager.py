@@ -237,6 +237,19 @@ class Checkpoints:
             )
         return None
 
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        """Returns the shape of an array of the newest state, None without it.
+
+        Args:
+          name: its path, joined by "/", as "weights/logw".
+        """
+        for step in reversed(self.steps()):
+            with contextlib.suppress(Exception):  # broken: `restore` says why
+                return _shapes(self._manager.item_metadata(step)["state"].tree).get(
+                    name
+                )
+        return None
+
     def _restore_step(self, step: int, abstract: PyTree) -> Restored:
         self._check_structure(step, abstract)
         items = self._manager.restore(

@@ -1,8 +1,6 @@
 """Figures of a run: curves, points, confusion matrices and sample images.
 
-Colours are from Okabe and Ito, "Color Universal Design" (2008), which people with any
-kind of colour vision tell apart. Figures are made through matplotlib's object API, so
-no window, global state or backend is touched.
+What they look like is in `plot_style`.
 """
 
 import math
@@ -13,14 +11,24 @@ from typing import Any
 
 import numpy as np
 
-from common import atomic
+from common.logging.plot_style import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    LINE,
+    ORANGE,
+    RED,
+    new_figure,
+    save,
+    set_title,
+    shorten,
+    tidy,
+)
 
-BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#007A5A", "#C64600", "#5F6B76"
-_INK, _LINE = "#1F2933", "#C9D1D9"
 _NAMED = {"green": GREEN, "red": RED}
 # Neighbours differ for any kind of colour vision; for none, there are the markers.
-_STYLES = tuple(zip((BLUE, RED, _INK, ORANGE, "#56B4E9", GREEN), "osD^vP", strict=True))
-_DPI = 160
+_STYLES = tuple(zip((BLUE, RED, INK, ORANGE, "#56B4E9", GREEN), "osD^vP", strict=True))
 _PRINTED_CLASSES = 15
 _MATRIX_CLASSES = 50
 _PAIRS = 20
@@ -40,7 +48,7 @@ def curves(records: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -
     names = _panels(records)
     columns = min(3, max(1, len(names)))
     rows = max(1, math.ceil(len(names) / columns))
-    figure = _figure(4.2 * columns, 2.9 * rows)
+    figure = new_figure(4.2 * columns, 2.9 * rows)
     if not names:
         figure.text(0.5, 0.5, "No metrics yet", ha="center", color=GREY, fontsize=13)
     grid = figure.subplots(rows, columns, squeeze=False).ravel() if names else []
@@ -49,11 +57,11 @@ def curves(records: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -
     for axes in grid[len(names) :]:
         axes.remove()
     for axes in grid[max(0, len(names) - columns) : len(names)]:
-        axes.set_xlabel("step", color=_INK, fontsize=9)
+        axes.set_xlabel("step", color=INK, fontsize=9)
     last = max((record["step"] for record in records), default=1)
     for axes in grid[: len(names)]:
         axes.set_xlim(-0.02 * last, 1.03 * max(last, 1))
-    return _write(figure, path)
+    return save(figure, path)
 
 
 def lines(
@@ -91,22 +99,22 @@ def lines(
     shown = list(panels.items())[:_PANELS]
     columns = min(3, len(shown))
     rows = math.ceil(len(shown) / columns)
-    figure = _figure(*((5.6, 4.2) if columns == 1 else (4.2 * columns, 3.3 * rows)))
+    figure = new_figure(*((5.6, 4.2) if columns == 1 else (4.2 * columns, 3.3 * rows)))
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid[len(shown) :]:
         axes.remove()
     for axes, (title, panel) in zip(grid, shown, strict=False):
-        _title(axes, title)
+        set_title(axes, title)
         _points(axes, panel, styles, log_x, reference)
     for axes in grid[max(0, len(shown) - columns) : len(shown)]:
-        axes.set_xlabel(x_label, color=_INK, fontsize=9.5)
+        axes.set_xlabel(x_label, color=INK, fontsize=9.5)
     for axes in grid[: len(shown) : columns]:
-        axes.set_ylabel(y_label, color=_INK, fontsize=9.5)
+        axes.set_ylabel(y_label, color=INK, fontsize=9.5)
     if len(panels) > len(shown):
         more = f"and {len(panels) - len(shown)} more, not drawn"
         figure.supxlabel(more, color=GREY, fontsize=9.5)
     _legend(figure, styles)
-    return _write(figure, path)
+    return save(figure, path)
 
 
 def confusion_matrix(
@@ -133,11 +141,11 @@ def confusion_matrix(
         raise ValueError(
             f"matrix of shape {matrix.shape} for {len(class_names)} class names"
         )
-    names = [_short(name) for name in class_names]
+    names = [shorten(name) for name in class_names]
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     small = len(names) <= _MATRIX_CLASSES
     figure = (_matrix if small else _pairs)(matrix, shares, names)
-    return _write(figure, path)
+    return save(figure, path)
 
 
 def image_grid(
@@ -164,7 +172,7 @@ def image_grid(
     Raises:
       ValueError: There are no images, or lengths differ.
     """
-    colors = [_LINE] * len(images) if colors is None else colors
+    colors = [LINE] * len(images) if colors is None else colors
     if not len(images) or not len(images) == len(captions) == len(colors):
         raise ValueError(
             f"{len(images)} images, {len(captions)} captions, {len(colors)} colours"
@@ -172,14 +180,14 @@ def image_grid(
     columns = columns or _columns(len(images))
     rows = math.ceil(len(images) / columns)
     tall = max(image.shape[0] / image.shape[1] for image in images)
-    figure = _figure(1.55 * columns, (1.45 * min(tall, 2) + 0.3) * rows)
+    figure = new_figure(1.55 * columns, (1.45 * min(tall, 2) + 0.3) * rows)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid[len(images) :]:
         axes.remove()
     content = zip(grid, images, captions, colors, strict=False)
     for axes, image, caption, color in content:
         _picture(axes, image, caption, color)
-    return _write(figure, path)
+    return save(figure, path)
 
 
 def _columns(count: int) -> int:
@@ -220,7 +228,7 @@ def _curve(axes: Any, records: Sequence[Mapping[str, Any]], name: str) -> None:
         marker = "o" if len(evaluation[0]) <= 40 else None
         axes.plot(*evaluation, color=RED, lw=1.7, marker=marker, ms=3.5, label="eval")
     if both:
-        axes.legend(frameon=False, fontsize=8.5, labelcolor=_INK, handlelength=1.4)
+        axes.legend(frameon=False, fontsize=8.5, labelcolor=INK, handlelength=1.4)
     last = (evaluation if len(evaluation[0]) else train)[1]
     finite = last[np.isfinite(last)]
     _titles(axes, name, f"{finite[-1]:.4g}" if len(finite) else "not finite")
@@ -235,7 +243,7 @@ def _curve(axes: Any, records: Sequence[Mapping[str, Any]], name: str) -> None:
     elif _is_rate(name):
         axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
         axes.yaxis.get_offset_text().set(color=GREY, fontsize=8)
-    _clean(axes)
+    tidy(axes)
 
 
 def _train_line(axes: Any, steps: np.ndarray, values: np.ndarray, smooth: bool) -> None:
@@ -292,8 +300,8 @@ def _points(
         # What is named first lies on top.
         order = 3 - 0.1 * list(styles).index(name)
         axes.plot(np.where(good, x, np.nan), y, **_line(*styles[name]), zorder=order)
-    _clean(axes)
-    axes.grid(axis="x", color=_LINE, lw=0.6, alpha=0.6)
+    tidy(axes)
+    axes.grid(axis="x", color=LINE, lw=0.6, alpha=0.6)
     axes.tick_params(axis="x", pad=6)
     if reference:
         name, height = reference
@@ -336,7 +344,7 @@ def _legend(figure: Any, styles: Mapping[str, tuple[str, str]]) -> None:
         ncols=max(1, min(fitting, len(styles))),
         frameon=False,
         fontsize=9.5,
-        labelcolor=_INK,
+        labelcolor=INK,
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
@@ -347,21 +355,21 @@ def _matrix(matrix: np.ndarray, shares: np.ndarray, names: list[str]) -> Any:
 
     count = len(names)
     side = min(11.0, max(3.2, 0.55 * count if count <= _PRINTED_CLASSES else 8.5))
-    figure = _figure(side + 1.7, side + 1.1)
+    figure = new_figure(side + 1.7, side + 1.1)
     axes = figure.subplots()
     # In a large matrix the errors are thin: the square root makes them visible.
     norm = PowerNorm(1 if count <= _PRINTED_CLASSES else 0.5, vmin=0, vmax=1)
     shown = axes.imshow(shares, cmap="Blues", norm=norm, aspect="equal")
     size = 9.5 if count <= _PRINTED_CLASSES else max(5.5, 9.5 - 0.08 * count)
     upright = count <= _PRINTED_CLASSES and max(map(len, names)) <= 3
-    style = {"fontsize": size, "color": _INK, "parse_math": False}
+    style = {"fontsize": size, "color": INK, "parse_math": False}
     turned = {} if upright else {"rotation": 90 if count > 20 else 45}
     if turned.get("rotation") == 45:
         turned |= {"ha": "right", "rotation_mode": "anchor"}
     axes.set_xticks(range(count), names, **style, **turned)
     axes.set_yticks(range(count), names, **style)
-    axes.set_xlabel("predicted class", fontsize=10.5, color=_INK)
-    axes.set_ylabel("true class", fontsize=10.5, color=_INK)
+    axes.set_xlabel("predicted class", fontsize=10.5, color=INK)
+    axes.set_ylabel("true class", fontsize=10.5, color=INK)
     if count <= _PRINTED_CLASSES:
         _print_counts(axes, matrix, shares)
     # White gaps separate the cells without drawing lines.
@@ -372,14 +380,14 @@ def _matrix(matrix: np.ndarray, shares: np.ndarray, names: list[str]) -> Any:
     axes.spines[:].set_visible(False)
     bar = figure.colorbar(shown, ax=axes, shrink=0.7, aspect=30, pad=0.02)
     ticks = (0, 0.1, 0.25, 0.5, 1)
-    bar.set_ticks(ticks, labels=[f"{tick:.0%}" for tick in ticks], color=_INK)
+    bar.set_ticks(ticks, labels=[f"{tick:.0%}" for tick in ticks], color=INK)
     bar.ax.tick_params(length=0, labelsize=8.5)
     bar.outline.set_visible(False)
     total = max(matrix.sum(), 1)
     axes.set_title(
         f"Share of each true class · accuracy {np.trace(matrix) / total:.1%}",
         fontsize=10.5,
-        color=_INK,
+        color=INK,
         pad=10,
     )
     return figure
@@ -395,7 +403,7 @@ def _print_counts(axes: Any, matrix: np.ndarray, shares: np.ndarray) -> None:
                 ha="center",
                 va="center",
                 fontsize=8.5 if matrix.max() < 10_000 else 6.5,
-                color="white" if share > 0.5 else _INK,
+                color="white" if share > 0.5 else INK,
             )
 
 
@@ -407,7 +415,7 @@ def _pairs(matrix: np.ndarray, shares: np.ndarray, names: list[str]) -> Any:
         (int(i), int(j)) for i, j in np.stack(np.unravel_index(order, wrong.shape), 1)
     ]
     pairs = [pair for pair in pairs if wrong[pair] > 0]
-    figure = _figure(8, 0.8 + 0.27 * max(len(pairs), 3))
+    figure = new_figure(8, 0.8 + 0.27 * max(len(pairs), 3))
     axes = figure.subplots()
     counts = [wrong[pair] for pair in pairs]
     axes.barh(range(len(pairs)), counts, color=BLUE, height=0.72)
@@ -415,19 +423,19 @@ def _pairs(matrix: np.ndarray, shares: np.ndarray, names: list[str]) -> Any:
         text = f" {wrong[pair]:.0f}  ({shares[pair]:.0%} of class)"
         axes.text(wrong[pair], row, text, va="center", fontsize=8.5, color=GREY)
     labels = [f"{names[i]} → {names[j]}" for i, j in pairs]
-    axes.set_yticks(range(len(pairs)), labels, fontsize=9, color=_INK, parse_math=False)
+    axes.set_yticks(range(len(pairs)), labels, fontsize=9, color=INK, parse_math=False)
     axes.set_xlim(0, max(counts, default=1) * 1.25)
     axes.set_ylim(max(len(pairs), 1) - 0.4, -0.6)
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
-    axes.spines["left"].set_color(_LINE)
+    axes.spines["left"].set_color(LINE)
     total = max(matrix.sum(), 1)
     axes.set_title(
         f"Most frequent confusions (true → predicted) · {len(names)} classes, "
         f"accuracy {np.trace(matrix) / total:.1%}",
         fontsize=10.5,
-        color=_INK,
+        color=INK,
         loc="left",
     )
     return figure
@@ -443,49 +451,17 @@ def _picture(axes: Any, image: np.ndarray, caption: str, color: str) -> None:
     how = "nearest" if max(image.shape[:2]) < 100 else "antialiased"
     axes.imshow(image, cmap="gray", vmin=0, vmax=limit, interpolation=how)
     color = _NAMED.get(color, color)
-    ink = _INK if color == _LINE else color
+    ink = INK if color == LINE else color
     axes.set_xlabel(
-        _short(caption, 26), color=ink, fontsize=8.5, labelpad=4, parse_math=False
+        shorten(caption, 26), color=ink, fontsize=8.5, labelpad=4, parse_math=False
     )
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_color(color)
-    axes.spines[:].set_linewidth(0.8 if color == _LINE else 2)
+    axes.spines[:].set_linewidth(0.8 if color == LINE else 2)
 
 
 def _titles(axes: Any, name: str, last: str) -> None:
     """The name on the left and the latest value on the right."""
-    _title(axes, name.replace("_", " "))
+    set_title(axes, name.replace("_", " "))
     axes.set_title(last, loc="right", fontsize=9.5, color=GREY)
-
-
-def _title(axes: Any, text: str) -> None:
-    style = {"fontsize": 10.5, "color": _INK, "weight": "bold", "parse_math": False}
-    axes.set_title(_short(text, 30), loc="left", **style)
-
-
-def _clean(axes: Any) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_LINE)
-    axes.grid(axis="y", color=_LINE, lw=0.6, alpha=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=GREY, labelsize=8.5, length=0, which="both")
-
-
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.figure import Figure
-
-    return Figure(
-        figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white"
-    )
-
-
-def _write(figure: Any, path: str | os.PathLike[str]) -> Path:
-    with atomic.replacing(path) as temporary:
-        figure.savefig(temporary, format="png", bbox_inches="tight", pad_inches=0.12)
-    return Path(path)
-
-
-def _short(text: str, length: int = 22) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= length else text[: length - 1] + "…"

@@ -17,13 +17,25 @@ from absl import logging
 
 from common import evaluation, host_memory
 from common.checkpoint import matching
+from common.config import unknown
 from common.data import pipeline, prefetch
-from common.errors import DataError
+from common.data.sources import Source
+from common.errors import ConfigError, DataError
 from common.parallel import mesh as meshes
 from common.parallel import sharding
-from common.task import Task, Variables
-from common.train import durations, guards, optim, schedules, step
+from common.task import Task, Variables, variables_of
+from common.train import (
+    durations,
+    example_weights,
+    guards,
+    optim,
+    reweighting,
+    schedules,
+    step,
+)
 from common.train import state as states
+from common.train.example_weights import ExampleWeights
+from common.train.reweighting import WeightState
 from common.train.state import TrainState
 
 PyTree = Any
@@ -39,6 +51,8 @@ class Experiment:
       data_dir: overrides `config.data.dir`.
       devices: to run on; all of them by default.
       debug_nans: repeat a step with a NaN operation by operation, to name the first.
+      num_weighted: examples that the weights of a saved state are of, where the
+        training data need not be there.
     """
 
     task: Task
@@ -46,6 +60,7 @@ class Experiment:
     data_dir: str | None = None
     devices: Sequence[jax.Device] | None = None
     debug_nans: bool = False
+    num_weighted: int | None = None
 
     @functools.cached_property
     def mesh(self) -> jax.sharding.Mesh:
@@ -92,6 +107,29 @@ class Experiment:
         )
 
     @functools.cached_property
+    def weighting(self) -> ExampleWeights | None:
+        """How examples are weighted; None when they are not.
+
+        Raises:
+          ConfigError: it cannot be with this config or this task.
+        """
+        config = self.config.reweighting
+        if not config.mode:
+            return None
+        if "id" not in self.task.batch_spec(1):
+            raise ConfigError(
+                f"{type(self.task).__name__} has no ids of examples: it cannot be "
+                "reweighted"
+            )
+        if config.loss and config.loss not in self.task.weight_losses:
+            choices = self.task.weight_losses
+            raise ConfigError(unknown("config.reweighting.loss", config.loss, choices))
+        count = self.num_weighted or len(self.train_source)
+        return example_weights.make(
+            config, count, count / self.config.batch_size, self.mesh
+        )
+
+    @functools.cached_property
     def abstract_variables(self) -> Variables:
         """Shapes and types of the model's variables."""
         batch = self.task.batch_spec(self.config.batch_size)
@@ -113,7 +151,11 @@ class Experiment:
             self._blank_batch(),
             self.config.seed,
             self.config.ema_decay > 0,
+            self._equal_weights(),
         )
+
+    def _equal_weights(self) -> WeightState | None:
+        return None if self.weighting is None else self.weighting.init()
 
     @functools.cached_property
     def abstract_state(self) -> TrainState:
@@ -148,9 +190,11 @@ class Experiment:
         hint = f"; to start it anew: --config.reinitialize=\"('^{layer}/',)\""
         report.raise_if_any(hint if layer else "")
         variables = matching.fill(variables, self._draw(report.replaced))
-        create = functools.partial(
-            states.from_variables, tx=self.tx, ema=self.config.ema_decay > 0
-        )
+
+        def create(variables: Variables) -> TrainState:
+            ema, weights = self.config.ema_decay > 0, self._equal_weights()
+            return states.from_variables(variables, self.tx, ema, weights)
+
         whole = self.replicate(variables)
         return jax.jit(create, out_shardings=self.state_shardings)(whole)
 
@@ -230,6 +274,8 @@ class Experiment:
         logging.info("data: %d training, %d evaluation examples", train, held_out)
         if not train or not held_out:
             raise DataError("the training or the evaluation data is empty")
+        if self.weighting is not None:
+            _check_ids(self.train_source)
         _ = self.tx, self.schedule
 
     def step_function(self, grad_accumulation: int) -> step.StepFn:
@@ -242,6 +288,7 @@ class Experiment:
             grad_accumulation=grad_accumulation,
             ema_decay=self.config.ema_decay,
             max_nonfinite_steps=self.config.max_nonfinite_steps,
+            weighting=self.weighting,
         )
 
     def lower_step(self, grad_accumulation: int) -> jax.stages.Lowered:
@@ -275,7 +322,51 @@ class Experiment:
     @functools.cached_property
     def _eval_step(self) -> evaluation.EvalStep:
         """The jitted evaluation step."""
-        return evaluation.make_step(self.task, self.mesh)
+        return evaluation.make_step(self.task.evaluate, self.mesh)
+
+    @functools.cached_property
+    def _loss_step(self) -> evaluation.EvalStep:
+        """The jitted step of a pass that moves example weights."""
+        return evaluation.make_step(
+            lambda v, batch: {"loss": self.task.example_losses(v, batch)}, self.mesh
+        )
+
+    def log_weights(self, state: TrainState) -> np.ndarray:
+        """Returns the logarithms of the weights of all examples, on the host, `[N]`."""
+        whole = jax.jit(
+            reweighting.log_weights, out_shardings=sharding.replicated(self.mesh)
+        )
+        return np.asarray(whole(state.weights))
+
+    @functools.cached_property
+    def _update_weights(self) -> Callable[..., WeightState]:
+        assert self.weighting is not None
+        places = self.state_shardings.weights
+        return jax.jit(
+            self.weighting.update_all, out_shardings=places, donate_argnums=0
+        )
+
+    def reweight(
+        self, state: TrainState, stop: Callable[[], bool] = lambda: False
+    ) -> TrainState:
+        """Moves all example weights by the losses of a pass over the training data.
+
+        Without augmentation, and as evaluation runs the model; at the parameters of
+        the moment, not at their average. Unreadable images keep their weight.
+
+        Raises:
+          StopRequested: `stop` said so; nothing has moved.
+        """
+        variables = variables_of(state.params, state.model_state)
+        source = self.train_source
+        with contextlib.closing(self.eval_iterator(source)) as batches:
+            outputs = evaluation.run(
+                self._loss_step, variables, batches, len(source), stop
+            )
+        losses = np.full(len(source), np.nan, np.float32)
+        losses[outputs["id"]] = outputs["loss"]
+        weights = self._update_weights(state.weights, losses, state.step)
+        return dataclasses.replace(state, weights=weights)
 
     def train_iterator(self, examples_seen: int = 0) -> prefetch.DevicePrefetch:
         """Device batches, going on after so many examples of the global sequence."""
@@ -292,29 +383,29 @@ class Experiment:
         )
         return prefetch.DevicePrefetch(dataset, self._place)
 
-    def eval_iterator(self) -> prefetch.DevicePrefetch:
-        """Device batches of one pass over the evaluation data."""
-        dataset = self._eval_dataset(self.eval_batch_size // jax.process_count())
+    def eval_iterator(self, source: Source) -> prefetch.DevicePrefetch:
+        """Device batches of one pass over a source, as evaluation sees it."""
+        dataset = self._eval_dataset(
+            source, self.eval_batch_size // jax.process_count()
+        )
         return prefetch.DevicePrefetch(dataset, self._place)
 
-    def _eval_dataset(self, batch_size: int) -> grain.IterDataset:
+    def _eval_dataset(self, source: Source, batch_size: int) -> grain.IterDataset:
         """Batches of this process."""
         global_size = batch_size * jax.process_count()
         return pipeline.eval_dataset(
-            self.eval_source,
+            source,
             self.task.transforms("eval"),
             batch_size=batch_size,
             # A worker takes seconds to start: no more of them than batches.
-            num_workers=min(
-                self.config.data.num_workers, len(self.eval_source) // global_size
-            ),
+            num_workers=min(self.config.data.num_workers, len(source) // global_size),
             process_index=jax.process_index(),
             process_count=jax.process_count(),
             max_bad_examples=self.config.data.max_bad_examples,
         )
 
     def _evaluate_each(
-        self, variables: Variables, stop: Callable[[], bool]
+        self, variables: Variables, source: Source, stop: Callable[[], bool]
     ) -> dict[str, np.ndarray]:
         """Evaluates single examples, each on one of this process' devices."""
         whole = self.replicate(variables)
@@ -322,22 +413,46 @@ class Experiment:
         for number in range(len(self.mesh.local_devices)):
             local = jax.tree.map(lambda x, n=number: x.addressable_data(n), whole)
             evaluators.append(self.task.evaluator(local))
-        iterator = prefetch.DevicePrefetch(self._eval_dataset(1), lambda batch: batch)
+        dataset = self._eval_dataset(source, 1)
+        iterator = prefetch.DevicePrefetch(dataset, lambda batch: batch)
         with contextlib.closing(iterator) as examples:
-            return evaluation.run_each(
-                evaluators, examples, len(self.eval_source), stop
-            )
+            return evaluation.run_each(evaluators, examples, len(source), stop)
 
     def _place(self, batch: PyTree) -> PyTree:
         return sharding.place(self.mesh, batch)
 
     def evaluate(
-        self, variables: Variables, stop: Callable[[], bool] = lambda: False
+        self,
+        variables: Variables,
+        stop: Callable[[], bool] = lambda: False,
+        source: Source | None = None,
     ) -> dict[str, np.ndarray]:
-        """Returns the outputs of every evaluation example, see `evaluation.run`."""
+        """Returns the outputs of every example, see `evaluation.run`.
+
+        Args:
+          variables: of the model.
+          stop: polled before every batch.
+          source: in place of the evaluation data.
+        """
+        source = self.eval_source if source is None else source
         if self.task.one_by_one:
-            return self._evaluate_each(variables, stop)
-        with contextlib.closing(self.eval_iterator()) as batches:
+            return self._evaluate_each(variables, source, stop)
+        with contextlib.closing(self.eval_iterator(source)) as batches:
             return evaluation.run(
-                self._eval_step, variables, batches, len(self.eval_source), stop
+                self._eval_step, variables, batches, len(source), stop
+            )
+
+
+def _check_ids(source: Source) -> None:
+    """Checks at both ends that ids are positions, as weights are found by them.
+
+    Raises:
+      DataError: one is not.
+    """
+    for index in {0, len(source) - 1}:
+        found = source[index]["id"]
+        if found != index:
+            raise DataError(
+                f"{source[index].get('name', 'an example')} has the id {found} at "
+                f"position {index}: weights of examples need ids from 0 in order"
             )

@@ -22,14 +22,14 @@ from absl import logging
 from clu import parameter_overview
 
 from common import config as configs
-from common.checkpoint.manager import Checkpoints
+from common.checkpoint.manager import Checkpoints, Restored
 from common.data.prefetch import DevicePrefetch
 from common.errors import ConfigError, Diverged, Preempted
 from common.logging.profile import Profiler
 from common.logging.progress import Progress
 from common.logging.writers import MetricsWriter
 from common.task import Task
-from common.train import guards, outcome
+from common.train import guards, outcome, weight_metrics
 from common.train.experiment import Experiment
 from common.train.state import TrainState
 
@@ -138,7 +138,7 @@ class _Run:
         logging.info(
             "%s parameters", f"{parameter_overview.count_parameters(params):,}"
         )
-        restored = checkpoints.restore(experiment.abstract_state)
+        restored = _restore(experiment, checkpoints)
         if restored is None:
             state, step = experiment.init_state(init_from), 0
         else:
@@ -184,6 +184,7 @@ class _Run:
         step_fn = self._compile()
         while self.step < last:
             self._stop_if_asked()
+            self._reweight()
             profiler.step(self.step + 1, self.state)
             batch = next(self.iterator)
             self.state, metrics = step_fn(self.state, batch)
@@ -198,6 +199,19 @@ class _Run:
             if improved or self.step % save_every == 0 or self.step == last:
                 self._save(self.metrics if due else None)
 
+    def _reweight(self) -> None:
+        """Moves the weights of examples by a pass over all of them, when it is due."""
+        weighting, weights = self.experiment.weighting, self.state.weights
+        if weighting is None or weights is None or not weighting.by_passes:
+            return
+        if not weighting.pass_due(weights, self.step):
+            return
+        with self.progress.pause():
+            try:
+                self.state = self.experiment.reweight(self.state, self.stop.requested)
+            except guards.StopRequested:
+                self._stop()
+
     def finish(self) -> dict[str, float]:
         """Makes sure that the state is on disk, and writes weights and report."""
         self._make_sure_of_save()
@@ -205,10 +219,15 @@ class _Run:
             if self.outputs is None:
                 self._evaluate(write=False)
             assert self.outputs is not None
+            experiment, variables = self.experiment, self.state.variables()
+            self.metrics |= experiment.task.conclude(
+                lambda source: experiment.evaluate(variables, source=source),
+                experiment.train_source,
+            )
             outcome.write(
-                self.experiment,
+                experiment,
                 self.workdir,
-                self.state.variables(),
+                self.state,
                 self.outputs,
                 self.metrics,
                 self.writer,
@@ -286,7 +305,7 @@ class _Run:
                 )
             except guards.StopRequested:
                 self._stop()
-            self.metrics = task.summarize(self.outputs)
+            self.metrics = task.summarize(self.outputs) | self._weight_metrics()
         self.evaluated = True
         shown = "  ".join(f"{name} {v:.4g}" for name, v in self.metrics.items())
         logging.info("step %d: %s", self.step, shown)
@@ -296,6 +315,17 @@ class _Run:
         improved = task.monitor.better(value, self.best)
         self.best = value if improved else self.best
         return improved
+
+    def _weight_metrics(self) -> dict[str, float]:
+        """What the weights of examples are like; nothing without them."""
+        if self.state.weights is None:
+            return {}
+        log_weights = self.experiment.log_weights(self.state)
+        mask = getattr(self.experiment.train_source, "noise_mask", None)
+        metrics = weight_metrics.summarize(log_weights, mask)
+        weight_metrics.warn_if_collapsed(metrics, len(log_weights))
+        skipped = int(self.state.weights.skipped)
+        return metrics | {"skipped_losses": skipped}
 
     def _save(self, metrics: Mapping[str, float] | None, replace: bool = False) -> None:
         self._read(always=True)  # ends the run before a diverged state is saved
@@ -307,3 +337,17 @@ class _Run:
         }
         with self.progress.pause():
             self.checkpoints.save(self.step, self.state, meta, metrics, replace)
+
+
+def _restore(experiment: Experiment, checkpoints: Checkpoints) -> Restored | None:
+    """Restores the newest checkpoint; weights must be of as many examples as before."""
+    if experiment.weighting is not None and experiment.weighting.stateful:
+        saved = checkpoints.shape("weights/logw")
+        count = len(experiment.train_source)
+        if saved not in (None, (count,)):
+            raise ConfigError(
+                f"{checkpoints.directory} has weights of {saved[0]} examples and the "
+                f"training data has {count}: weights belong to the examples by their "
+                "position, so a run can go on with the same data only"
+            )
+    return checkpoints.restore(experiment.abstract_state)

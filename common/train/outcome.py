@@ -15,12 +15,15 @@ from absl import logging
 from clu import parameter_overview
 from PIL import Image
 
+from common import audit
 from common import config as configs
 from common.checkpoint import weights
+from common.data.sources.chosen import Chosen
 from common.logging import report
 from common.logging.writers import MetricsWriter, read_metrics
 from common.task import Variables
 from common.train.experiment import Experiment
+from common.train.state import TrainState
 
 WEIGHTS = "weights.safetensors"
 
@@ -49,22 +52,25 @@ def record(
 def write(
     experiment: Experiment,
     workdir: Path,
-    variables: Variables,
+    state: TrainState,
     outputs: Mapping[str, np.ndarray],
     metrics: Mapping[str, float],
     writer: MetricsWriter,
 ) -> None:
     """Writes weights, curves, the task's pictures and `report.html`.
 
+    A run with weights of examples gets `noise_audit.html`, too.
+
     Args:
       experiment: that was run.
       workdir: of the run.
-      variables: to publish; gathered from all devices first.
+      state: of the last step; what is published is gathered from all devices first.
       outputs: of the final evaluation.
       metrics: of the final evaluation.
       writer: flushed, so that its records are complete.
     """
-    variables = jax.device_get(experiment.replicate(variables))
+    variables = jax.device_get(experiment.replicate(state.variables()))
+    findings = None if state.weights is None else _findings(experiment, state)
     if jax.process_index() != 0:
         return
     weights.save(workdir / WEIGHTS, variables)
@@ -73,6 +79,8 @@ def write(
         pictures = experiment.task.pictures(
             variables, outputs, experiment.eval_source, workdir
         )
+        if findings is not None:
+            pictures += _audit(experiment, workdir, *findings)
         for caption, path in pictures:
             with Image.open(path) as image:
                 array = np.asarray(image.convert("RGB"))
@@ -80,6 +88,35 @@ def write(
         _report(experiment, workdir, variables, metrics, pictures)
     except Exception:  # The result is on disk; a picture must not make it a failure.
         logging.exception("the report could not be written")
+
+
+_Outputs = Mapping[str, np.ndarray]
+
+
+def _findings(
+    experiment: Experiment, state: TrainState
+) -> tuple[np.ndarray, _Outputs | None]:
+    """Returns the weights' logarithms, and what the model says of the lowest ones."""
+    log_weights = experiment.log_weights(state)
+    if experiment.task.one_by_one:
+        return log_weights, None
+    lowest = np.argsort(log_weights, kind="stable")[: audit.LIMIT]
+    chosen = Chosen(experiment.train_source, lowest)
+    outputs = dict(experiment.evaluate(state.variables(), source=chosen))
+    return log_weights, outputs | {"id": lowest[outputs["id"]]}
+
+
+def _audit(
+    experiment: Experiment,
+    workdir: Path,
+    log_weights: np.ndarray,
+    outputs: _Outputs | None,
+) -> list[tuple[str, Path]]:
+    source = experiment.train_source
+    names = source.class_names
+    found = audit.write(source, log_weights, names, workdir, outputs)
+    logging.info("examples with the lowest weights: %s", workdir / audit.PAGE)
+    return found
 
 
 def _report(

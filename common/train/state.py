@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from common.task import Batch, Task, Variables, variables_of
+from common.train.reweighting import WeightState
 
 PyTree = Any
 
@@ -40,6 +41,7 @@ class TrainState:
     opt_state: PyTree
     ema: PyTree | None  # {"params", "model_state"} or None
     guard: Guard
+    weights: WeightState | None = None  # of examples
 
     def variables(self) -> Variables:
         """Returns the variables to evaluate: the moving average where there is one."""
@@ -54,15 +56,19 @@ def create(
     batch: Batch,
     seed: int,
     ema: bool,
+    weights: WeightState | None = None,
 ) -> TrainState:
     """Returns the state before the first step; traced for shapes and under jit."""
     variables = dict(task.init(jax.random.key(seed), batch))
     params = variables.pop("params")
-    return from_variables(variables_of(params, variables), tx, ema)
+    return from_variables(variables_of(params, variables), tx, ema, weights)
 
 
 def from_variables(
-    variables: Variables, tx: optax.GradientTransformation, ema: bool
+    variables: Variables,
+    tx: optax.GradientTransformation,
+    ema: bool,
+    weights: WeightState | None = None,
 ) -> TrainState:
     """Returns a state at step 0 that starts from given variables."""
     model_state = {name: v for name, v in variables.items() if name != "params"}
@@ -77,4 +83,5 @@ def from_variables(
         opt_state=tx.init(params),
         ema=jax.tree.map(jnp.copy, average) if ema else None,
         guard=Guard(in_a_row=zero(), total=zero(), diverged=zero()),
+        weights=weights,
     )

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import optax
 
 from common.task import Batch, Task, variables_of
+from common.train.example_weights import ExampleWeights
+from common.train.reweighting import WeightState
 from common.train.state import Guard, TrainState
 
 PyTree = Any
@@ -26,6 +28,7 @@ def make(
     grad_accumulation: int = 1,
     ema_decay: float = 0.0,
     max_nonfinite_steps: int = 10,
+    weighting: ExampleWeights | None = None,
 ) -> StepFn:
     """Returns `step(state, batch) -> (state, metrics)`.
 
@@ -37,12 +40,13 @@ def make(
       grad_accumulation: number of parts the batch is computed in, one after another.
       ema_decay: of the moving average of parameters and model state.
       max_nonfinite_steps: so many bad steps in a row set `guard.diverged`.
+      weighting: of the examples; all count the same without it.
     """
 
     def step(state: TrainState, batch: Batch):
         key = jax.random.fold_in(jax.random.key(seed), state.step)
-        grads, model_state, metrics = _gradients(
-            task, state, batch, key, grad_accumulation
+        grads, model_state, metrics, moved_by = _gradients(
+            task, state, batch, key, grad_accumulation, weighting
         )
         grad_norm = optax.tree.norm(grads)
         finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(grad_norm)
@@ -61,7 +65,10 @@ def make(
         )
         keep = finite & (guard.diverged == 0)
         state = jax.tree.map(lambda new, old: jnp.where(keep, new, old), updated, state)
-        state = dataclasses.replace(state, step=state.step + 1, guard=guard)
+        weights = _move(weighting, state, moved_by, guard)
+        state = dataclasses.replace(
+            state, step=state.step + 1, guard=guard, weights=weights
+        )
         metrics |= {
             "learning_rate": rate,
             "grad_norm": grad_norm,
@@ -76,36 +83,81 @@ def make(
 
 
 def _gradients(
-    task: Task, state: TrainState, batch: Batch, key: jax.Array, parts: int
-) -> tuple[PyTree, PyTree, dict[str, jax.Array]]:
-    """Returns the gradient of the mean loss, the new model state, and metric means."""
+    task: Task,
+    state: TrainState,
+    batch: Batch,
+    key: jax.Array,
+    parts: int,
+    weighting: ExampleWeights | None,
+) -> tuple[PyTree, PyTree, dict[str, jax.Array], tuple[jax.Array, jax.Array]]:
+    """Returns the gradient of the mean loss, the new model state, and metric means.
 
-    def loss(params, model_state, part, part_key):
+    And what moves the weights of examples: their ids and losses, `[B]` each.
+    """
+
+    def loss(params, model_state, part, factors, part_key):
         out = task.loss(variables_of(params, model_state), part, part_key)
         means = {name: jnp.mean(value) for name, value in out.metrics.items()}
         mean = jnp.mean(out.loss)
-        return mean, (out.model_state, {"loss": mean, **means})
+        moved_by = out.loss if out.weight_loss is None else out.weight_loss
+        if weighting is not None:
+            if factors is None:
+                factors = weighting.local_factors(moved_by)
+            means["unweighted_loss"] = mean
+            mean = jnp.mean(factors * out.loss)
+        return mean, (out.model_state, {"loss": mean, **means}, moved_by)
 
     gradient = jax.grad(loss, has_aux=True)
+    factors = None
+    if weighting is not None:
+        weight_key = jax.random.fold_in(key, parts)
+        factors = weighting.factors(state.weights, batch["id"], weight_key)
     if parts == 1:
-        grads, (model_state, means) = gradient(
-            state.params, state.model_state, batch, key
+        grads, (model_state, means, moved_by) = gradient(
+            state.params, state.model_state, batch, factors, key
         )
-        return grads, model_state, dict(means)
+        return grads, model_state, dict(means), (batch["id"], moved_by)
 
     def body(carry, inputs):
         total, model_state = carry
-        part, index = inputs
-        grads, (model_state, means) = gradient(
-            state.params, model_state, part, jax.random.fold_in(key, index)
+        part, part_factors, index = inputs
+        grads, (model_state, means, moved_by) = gradient(
+            state.params,
+            model_state,
+            part,
+            part_factors,
+            jax.random.fold_in(key, index),
         )
-        return (jax.tree.map(jnp.add, total, grads), model_state), means
+        total = jax.tree.map(jnp.add, total, grads)
+        return (total, model_state), (means, part["id"], moved_by)
 
     zeros = jax.tree.map(jnp.zeros_like, state.params)
-    inputs = (jax.tree.map(lambda x: _split(x, parts), batch), jnp.arange(parts))
-    (total, model_state), means = jax.lax.scan(body, (zeros, state.model_state), inputs)
+    cut = jax.tree.map(lambda x: _split(x, parts), (batch, factors))
+    (total, model_state), (means, ids, moved_by) = jax.lax.scan(
+        body, (zeros, state.model_state), (*cut, jnp.arange(parts))
+    )
     grads = jax.tree.map(lambda x: x / parts, total)
-    return grads, model_state, jax.tree.map(jnp.mean, means)
+    means = jax.tree.map(jnp.mean, means)
+    return grads, model_state, means, (ids.ravel(), moved_by.ravel())
+
+
+def _move(
+    weighting: ExampleWeights | None,
+    state: TrainState,
+    moved_by: tuple[jax.Array, jax.Array],
+    guard: Guard,
+) -> WeightState | None:
+    """Returns the weights of examples after a step, skipped for its loss or not.
+
+    One bad loss spoils the gradient of the batch, and none of the other weights.
+    """
+    weights = state.weights
+    if weighting is None or weights is None or weighting.by_passes:
+        return weights
+    moved = weighting.update(weights, *moved_by, state.step)
+    return jax.tree.map(
+        lambda new, old: jnp.where(guard.diverged == 0, new, old), moved, weights
+    )
 
 
 def _split(x: jax.Array, parts: int) -> jax.Array:

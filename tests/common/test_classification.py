@@ -10,6 +10,7 @@ from PIL import Image
 from common import classification
 from common.data import mixup, transforms
 from common.errors import ConfigError, DataError
+from common.losses import classification as losses
 
 
 class Mean(nn.Module):
@@ -81,15 +82,60 @@ def sigmoid_cross_entropy(logits, targets):
 def test_sigmoid_loss_against_values_by_hand():
     """log(1 + e^-2) + log(1 + e^-1), and one half for every class that is unsure."""
     logits, targets = jnp.array([[2.0, -1.0], [0.0, 0.0]]), jnp.array([[1.0, 0.0]] * 2)
-    loss = classification.cross_entropy(logits, targets, "sigmoid")
+    options = losses.default_options()
+    loss = losses.per_example("sigmoid", logits, targets, options)
     np.testing.assert_allclose(loss, [0.126928 + 0.313262, 2 * 0.693147], rtol=1e-5)
-    smooth = classification.smooth_labels(targets, 0.2, "sigmoid")
+    smooth = losses.smooth_labels(targets, 0.2, "sigmoid")
     np.testing.assert_allclose(smooth, [[0.9, 0.1]] * 2, rtol=1e-6)
     np.testing.assert_array_equal(
-        classification.smooth_labels(targets, 0.0, "sigmoid"), targets
+        losses.smooth_labels(targets, 0.0, "sigmoid"), targets
     )
-    huge = classification.cross_entropy(jnp.array([[90.0, -90.0]]), targets, "sigmoid")
+    huge = losses.per_example("sigmoid", jnp.array([[90.0, -90.0]]), targets, options)
     np.testing.assert_allclose(huge, 0, atol=1e-6)
+
+
+def test_every_loss_has_a_name(variables):
+    """On one-hot targets, by the formulas of the papers, from the probabilities."""
+    data = batch()
+    logits = reference_logits(variables, data["image"])
+    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    right = p[np.arange(6), data["label"]]
+    expected = {
+        "softmax": -np.log(right),
+        "gce": (1 - right**0.7) / 0.7,
+        "sce": 0.1 * -np.log(right) + 4 * (1 - right),
+        "mae": 2 * (1 - right),
+    }
+    for name, values in expected.items():
+        found = make(loss__name=name).loss(variables, data, jax.random.key(0)).loss
+        np.testing.assert_allclose(found, values, rtol=1e-4, err_msg=name)
+    for name in losses.NAMES:
+        found = make(loss__name=name).loss(variables, data, jax.random.key(0)).loss
+        assert found.shape == (6,)
+        assert np.isfinite(found).all()
+    with pytest.raises(ValueError, match="no loss 'hinge'"):
+        losses.per_example("hinge", logits, logits, losses.default_options())
+
+
+def test_a_loss_of_its_own_moves_the_weights(variables):
+    data, key = batch(), jax.random.key(1)
+    task = make(loss__label_smoothing=0.2, reweighting__loss="mae")
+    out = task.loss(variables, data, key)
+    plain = make(loss__name="mae").loss(variables, data, key).loss
+    np.testing.assert_allclose(out.weight_loss, plain, rtol=1e-6)
+    passed = task.example_losses(variables, data)
+    np.testing.assert_allclose(passed, plain, rtol=1e-6)
+    own = make(loss__label_smoothing=0.2)
+    assert own.loss(variables, data, key).weight_loss is None
+    clean = make().loss(variables, data, key).loss
+    np.testing.assert_allclose(own.example_losses(variables, data), clean, rtol=1e-6)
+
+
+def test_mixed_images_have_no_loss_of_one_example():
+    fields = {"augment__mixup_alpha": 0.2, "reweighting__mode": "deferred"}
+    with pytest.raises(ConfigError, match="mode=deferred needs: use mode=full"):
+        make(**fields)
+    make(**fields | {"reweighting__mode": "full"})
 
 
 def test_sigmoid_training_loss_with_smoothing_and_mixup(variables):

@@ -81,9 +81,9 @@ def reference():
 def test_outputs_are_whole_on_every_device():
     config = toy.get_config()
     made = mesh.make()
-    step = evaluation.make_step(toy.Toy(config), made)
+    step = evaluation.make_step(toy.Toy(config).evaluate, made)
     experiment = Experiment(toy.Toy(config), config)
-    batch = next(experiment.eval_iterator())
+    batch = next(experiment.eval_iterator(experiment.eval_source))
     assert batch["image"].sharding.is_equivalent_to(sharding.batch(made), 4)
     outputs = step(experiment.init_state().variables(), batch)
     assert outputs["hit"].sharding.is_fully_replicated

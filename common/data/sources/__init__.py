@@ -43,7 +43,8 @@ def open_source(
 
     Args:
       config: the `data` part of an experiment: `source`, `name`, `train_split`,
-        `eval_split`, `num_classes`, `image_size`, `split_seed`, `pairs`.
+        `eval_split`, `label_field`, `num_classes`, `image_size`, `split_seed`,
+        `pairs`.
       split: `"train"` or `"eval"`.
       data_dir: folder of the data, for the sources that read one.
 
@@ -60,7 +61,8 @@ def open_source(
             from common.data.sources import tfds_source
 
             name = config.train_split if split == "train" else config.eval_split
-            return tfds_source.TfdsSource(config.name, name, data_dir)
+            field = config.label_field
+            return tfds_source.TfdsSource(config.name, name, data_dir, field)
         case "folder":
             from common.data.sources import folder
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from common.config import unknown
 from common.errors import ConfigError, DataError
 
 DEFAULT_DIR = "~/tensorflow_datasets"
@@ -23,6 +24,7 @@ class TfdsSource:
         name: str,
         split: str,
         data_dir: str | os.PathLike[str] | None = None,
+        label_field: str = "label",
     ):
         """Opens the data.
 
@@ -32,9 +34,11 @@ class TfdsSource:
           split: TFDS split, such as `"train"` or `"train[:90%]"`.
           data_dir: the TFDS folder; else `TFDS_DATA_DIR`, else
             `~/tensorflow_datasets`.
+          label_field: feature that is the label, such as "worse_label" of cifar10_n.
+            Data without "label" has none; any other name must be there.
 
         Raises:
-          ConfigError: no name, or a split the data does not have.
+          ConfigError: no name, or a split or label the data does not have.
           DataError: data missing, or prepared in a format without random access.
         """
         if not name:
@@ -64,8 +68,12 @@ class TfdsSource:
             raise ConfigError(
                 f"{name} has no split {split!r} (splits: {splits})"
             ) from error
-        self._has_label = "label" in info.features
-        label = info.features["label"] if self._has_label else None
+        if label_field != "label" and label_field not in info.features:
+            raise ConfigError(
+                unknown("config.data.label_field", label_field, info.features)
+            )
+        self._label = label_field if label_field in info.features else None
+        label = info.features[self._label] if self._label else None
         self.class_names = tuple(getattr(label, "names", ()))
         self._prefix = f"{name}/{split}"
 
@@ -80,8 +88,8 @@ class TfdsSource:
             "id": index,
             "name": f"{self._prefix}[{index}]",
         }
-        if self._has_label:
-            example["label"] = int(record["label"])
+        if self._label:
+            example["label"] = int(record[self._label])
         return example
 
 

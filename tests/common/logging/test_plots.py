@@ -130,7 +130,7 @@ _LABELS = {"x_label": "bits per pixel", "y_label": "PSNR, dB"}
 @pytest.fixture
 def drawn(monkeypatch, tmp_path):
     """Draws lines and returns the figure instead of writing it."""
-    monkeypatch.setattr(plots, "_write", lambda figure, path: figure)
+    monkeypatch.setattr(plots, "save", lambda figure, path: figure)
 
     def draw(panels, **options):
         figure = plots.lines(panels, tmp_path / "l.png", **_LABELS, **options)

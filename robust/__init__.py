@@ -1,0 +1,1 @@
+"""Exponentiated-gradient example reweighting: noisy labels, noisy PCA, noise audits."""

@@ -28,7 +28,7 @@ from common.losses import classification as losses
 from common.size import height_width
 from common.task import Batch, LossOutput, Monitor, Task, Variables
 
-_CROPS = ("random_resized", "none")
+_CROPS = ("random_resized", "padded", "none")
 # Modes of reweighting in which the loss of a batch is put down to its examples.
 _BY_BATCH = ("deferred", "mass_preserving", "unnormalized")
 
@@ -40,7 +40,8 @@ def default_config() -> ml_collections.ConfigDict:
     config.preprocess = ml_collections.ConfigDict()
     config.preprocess.normalization = "imagenet"  # a key of normalization.STYLES
     config.preprocess.eval_crop = "official"  # squash, or a fraction such as "0.875"
-    config.augment.crop = "random_resized"  # or none: the whole image
+    config.augment.crop = "random_resized"  # padded: shifted; none: the whole image
+    config.augment.padding = 4  # pixels, of a padded crop
     config.augment.flip = True
     config.augment.randaugment_layers = 0
     config.augment.randaugment_magnitude = 10.0
@@ -132,11 +133,12 @@ class Classification(Task):
         size, augment = self.config.data.image_size, self.config.augment
         if split == "eval":
             return [transforms.CenterCrop(size, self._eval_crop), transforms.ToArray()]
-        chain: list[Any] = [
-            transforms.RandomResizedCrop(size)
-            if augment.crop == "random_resized"
-            else transforms.Resize(size)
-        ]
+        crop: Any = transforms.Resize(size)
+        if augment.crop == "random_resized":
+            crop = transforms.RandomResizedCrop(size)
+        elif augment.crop == "padded":
+            crop = transforms.PaddedCrop(size, augment.padding)
+        chain: list[Any] = [crop]
         if augment.flip:
             chain.append(transforms.RandomFlip())
         if augment.rotate or augment.translate or augment.scale:

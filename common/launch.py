@@ -467,7 +467,8 @@ def _load_config(
         config = configs.load(workdir) if workdir else None
         if config is None and _MODE.value in package.experiments:
             default = package.experiments[_MODE.value][1]
-            config = ConfigFileFlagParser("config").parse(str(_ROOT / default))
+            parsed: Any = ConfigFileFlagParser("config").parse(str(_ROOT / default))
+            config = parsed
         if config is None:
             needed = f"--config is needed, e.g. one of configs/{package.name}/*.py"
             if package.presets and _MODE.value == "predict":

@@ -8,6 +8,7 @@ arXiv 2104.01493 itself used is not known here.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -88,18 +89,18 @@ def label_noise(
     if kind not in _LABEL_KINDS:
         raise ConfigError(unknown("kind of label noise", kind, LABEL_KINDS))
     check_rate(rate)
-    for prefix, count in (("cifar100", 100), ("cifar10", 10), ("mnist", 10)):
-        if prefix in kind:
-            if num_classes != count:
-                raise ConfigError(
-                    f"noise {kind} is of {count} classes, the data has {num_classes}"
-                )
-            break
+    rule = _LABEL_KINDS[kind]
+    if rule.num_classes not in (None, num_classes):
+        raise ConfigError(
+            f"config.noise.kind={kind} is of {rule.num_classes} classes, the data has "
+            f"{num_classes}"
+        )
     if num_classes < 2:
-        raise ConfigError("label noise needs at least 2 classes")
+        raise ConfigError(f"label noise needs at least 2 classes, given {num_classes}")
     labels = np.asarray(labels, np.int64)
     rng = np.random.default_rng((seed, 0))
-    noisy = _LABEL_KINDS[kind](labels, num_classes, rate, rng)
+    hit = rule.choose(labels, rate, rng)
+    noisy = np.where(hit, rule.replace(labels, num_classes, rng), labels)
     return NoisyLabels(noisy, noisy != labels)
 
 
@@ -110,84 +111,87 @@ def check_rate(rate: float) -> None:
       ConfigError: it is not in [0, 1].
     """
     if not 0 <= rate <= 1:
-        raise ConfigError(f"a noise rate is in [0, 1], given {rate}")
-
-
-def _others(
-    labels: np.ndarray, num_classes: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Draws another class for each label, all equally likely."""
-    return (labels + rng.integers(1, num_classes, len(labels))) % num_classes
-
-
-def _symmetric(labels, num_classes, rate, rng):
-    hit = rng.random(len(labels)) < rate
-    return np.where(hit, _others(labels, num_classes, rng), labels)
-
-
-def _resample(labels, num_classes, rate, rng):
-    hit = rng.random(len(labels)) < rate
-    return np.where(hit, rng.integers(0, num_classes, len(labels)), labels)
-
-
-def _exact(labels, num_classes, rate, rng):
-    hit = exactly(len(labels), rate, rng)
-    return np.where(hit, _others(labels, num_classes, rng), labels)
+        raise ConfigError(f"config.noise.rate must be in [0, 1], given {rate}")
 
 
 def exactly(count: int, rate: float, rng: np.random.Generator) -> np.ndarray:
     """Returns a mask `[count]` with `floor(rate count)` of True."""
     mask = np.zeros(count, bool)
-    mask[rng.permutation(count)[: int(rate * count)]] = True
+    mask[rng.permutation(count)[: _share(rate, count)]] = True
     return mask
 
 
-def _pair(labels, num_classes, rate, rng):
-    hit = rng.random(len(labels)) < rate
-    return np.where(hit, (labels + 1) % num_classes, labels)
+def _share(rate: float, count: int) -> int:
+    # In floats 0.29 * 100 is below 29.
+    return math.floor(rate * count + 1e-9)
 
 
-def _look_alike(table: Mapping[int, int]) -> Callable[..., np.ndarray]:
-    def apply(labels, num_classes, rate, rng):
-        hit = rng.random(len(labels)) < rate
-        return np.where(hit, _mapped(labels, num_classes, table), labels)
-
-    return apply
+def _by_chance(labels: np.ndarray, rate: float, rng: np.random.Generator) -> np.ndarray:
+    return rng.random(len(labels)) < rate
 
 
-def _mapped(
-    labels: np.ndarray, num_classes: int, table: Mapping[int, int]
+def _exact(labels: np.ndarray, rate: float, rng: np.random.Generator) -> np.ndarray:
+    return exactly(len(labels), rate, rng)
+
+
+def _exact_of_cifar10(
+    labels: np.ndarray, rate: float, rng: np.random.Generator
 ) -> np.ndarray:
-    to = np.arange(num_classes)
-    to[list(table)] = list(table.values())
-    return to[labels]
-
-
-def _cifar10_exact(labels, num_classes, rate, rng):
+    """Half the rate of all examples, among the half with look-alikes."""
     affected = np.flatnonzero(np.isin(labels, list(_CIFAR10)))
-    count = min(int(rate / 2 * len(labels)), len(affected))
-    chosen = rng.permutation(affected)[:count]
-    noisy = labels.copy()
-    noisy[chosen] = _mapped(labels, num_classes, _CIFAR10)[chosen]
-    return noisy
+    hit = np.zeros(len(labels), bool)
+    hit[rng.permutation(affected)[: _share(rate / 2, len(labels))]] = True
+    return hit
 
 
-def _cifar100(labels, num_classes, rate, rng):
-    return _in_superclass(labels, rate, rng, rng.integers(1, 5, len(labels)))
+def _other_class(
+    labels: np.ndarray, num_classes: int, rng: np.random.Generator
+) -> np.ndarray:
+    return (labels + rng.integers(1, num_classes, len(labels))) % num_classes
 
 
-def _cifar100_next(labels, num_classes, rate, rng):
-    return _in_superclass(labels, rate, rng, 1)
+def _any_class(
+    labels: np.ndarray, num_classes: int, rng: np.random.Generator
+) -> np.ndarray:
+    return rng.integers(0, num_classes, len(labels))
 
 
-def _in_superclass(labels, rate, rng, steps):
+def _next_class(
+    labels: np.ndarray, num_classes: int, rng: np.random.Generator
+) -> np.ndarray:
+    return (labels + 1) % num_classes
+
+
+def _look_alike(table: Mapping[int, int]) -> _Replace:
+    def replace(
+        labels: np.ndarray, num_classes: int, rng: np.random.Generator
+    ) -> np.ndarray:
+        to = np.arange(num_classes)
+        to[list(table)] = list(table.values())
+        return to[labels]
+
+    return replace
+
+
+def _other_relative(
+    labels: np.ndarray, num_classes: int, rng: np.random.Generator
+) -> np.ndarray:
+    return _relative(labels, rng.integers(1, 5, len(labels)))
+
+
+def _next_relative(
+    labels: np.ndarray, num_classes: int, rng: np.random.Generator
+) -> np.ndarray:
+    return _relative(labels, 1)
+
+
+def _relative(labels: np.ndarray, steps: np.ndarray | int) -> np.ndarray:
     """Moves labels so many places among the five of their superclass."""
     members = superclasses()
-    row, place = np.zeros(100, int), np.zeros(100, int)
+    row, place = np.zeros(100, np.int64), np.zeros(100, np.int64)
     for number, five in enumerate(members):
         row[five], place[five] = number, np.arange(5)
-    moved = members[row[labels], (place[labels] + steps) % 5]
-    return np.where(rng.random(len(labels)) < rate, moved, labels)
+    return members[row[labels], (place[labels] + steps) % 5]
 
 
 def superclasses() -> np.ndarray:
@@ -197,16 +201,29 @@ def superclasses() -> np.ndarray:
     return np.array([sorted(names.index(name) for name in row) for row in rows])
 
 
-_LABEL_KINDS: dict[str, Callable[..., np.ndarray]] = {
-    "symmetric": _symmetric,
-    "symmetric_resample": _resample,
-    "symmetric_exact": _exact,
-    "asymmetric_cifar10": _look_alike(_CIFAR10),
-    "asymmetric_cifar10_exact": _cifar10_exact,
-    "asymmetric_cifar100": _cifar100,
-    "asymmetric_cifar100_next": _cifar100_next,
-    "asymmetric_mnist": _look_alike(_MNIST),
-    "pair": _pair,
+_Choose = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
+_Replace = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rule:
+    """What one kind of label noise does; `num_classes` where only one number fits."""
+
+    replace: _Replace
+    choose: _Choose = _by_chance
+    num_classes: int | None = None
+
+
+_LABEL_KINDS = {
+    "symmetric": _Rule(_other_class),
+    "symmetric_resample": _Rule(_any_class),
+    "symmetric_exact": _Rule(_other_class, _exact),
+    "asymmetric_cifar10": _Rule(_look_alike(_CIFAR10), num_classes=10),
+    "asymmetric_cifar10_exact": _Rule(_look_alike(_CIFAR10), _exact_of_cifar10, 10),
+    "asymmetric_cifar100": _Rule(_other_relative, num_classes=100),
+    "asymmetric_cifar100_next": _Rule(_next_relative, num_classes=100),
+    "asymmetric_mnist": _Rule(_look_alike(_MNIST), num_classes=10),
+    "pair": _Rule(_next_class),
 }
 LABEL_KINDS = tuple(_LABEL_KINDS)
 
@@ -216,9 +233,9 @@ def corrupt(image: np.ndarray, kind: str, rng: np.random.Generator) -> np.ndarra
 
     Args:
       image: uint8 `[H, W, 3]`.
-      kind: one of `IMAGE_KINDS`. Lengths are for pictures of 32 pixels and grow with
-        the shorter side.
-        "blur": Gaussian, sigma 1, 2 or 3 pixels.
+      kind: one of `IMAGE_KINDS`.
+        "blur": Gaussian, sigma 1, 2 or 3 pixels if the shorter side has 32, and in
+          proportion; half of that at least, below which nothing would show.
         "jpeg": quality 5 to 25.
         "gaussian_noise": of a standard deviation of 0.2 to 0.5 of the range.
         "salt_and_pepper": 10 to 30 % of the pixels are black or white.
@@ -243,28 +260,28 @@ def _unit(image: np.ndarray) -> np.ndarray:
     return image.astype(np.float32) / np.float32(255)
 
 
-def _blur(image, rng):
-    sigma = float(rng.integers(1, 4)) * min(image.shape[:2]) / 32
-    return filters.gaussian(_unit(image), sigma)
+def _blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    scale = max(min(image.shape[:2]) / 32, 0.5)
+    return filters.gaussian(_unit(image), scale * float(rng.integers(1, 4)))
 
 
-def _salt_and_pepper(image, rng):
+def _salt_and_pepper(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     hit = rng.random(image.shape[:2]) < rng.uniform(0.1, 0.3)
     grain = 255 * rng.integers(0, 2, image.shape[:2], np.uint8)
     return np.where(hit[..., None], grain[..., None], image)
 
 
-def _random_pixels(image, rng):
+def _random_pixels(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     mean, spread = (f(_unit(image), (0, 1)) for f in (np.mean, np.std))
     return mean + spread * rng.standard_normal(image.shape, np.float32)
 
 
-def _shuffle(image, rng):
+def _shuffle(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     pixels = image.reshape(-1, image.shape[2])
     return pixels[rng.permutation(len(pixels))].reshape(image.shape)
 
 
-def _occlusion(image, rng):
+def _occlusion(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     height, width = image.shape[:2]
     side = max(min(height, width) // 2, 1)
     top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
@@ -273,7 +290,7 @@ def _occlusion(image, rng):
     return result
 
 
-def _low_resolution(image, rng):
+def _low_resolution(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     height, width = image.shape[:2]
     small = (max(width // 4, 1), max(height // 4, 1))
     cv2 = filters.opencv()
@@ -281,6 +298,7 @@ def _low_resolution(image, rng):
     return cv2.resize(reduced, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
+# Kinds and strengths are our choice.
 _IMAGE_KINDS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
     "blur": _blur,
     "jpeg": lambda image, rng: Jpeg(quality=(5, 25))(_unit(image), rng),

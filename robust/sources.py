@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from typing import Any
 
 import ml_collections
 import numpy as np
+from absl import logging
 
 from common.config import unknown
 from common.data import decode, sources
 from common.data.sources import Source
 from common.data.sources.chosen import Chosen
+from common.data.sources.fake import FakeSource
 from common.errors import ConfigError, DataError
 from robust import noise as noises
 
@@ -53,7 +54,7 @@ def open_train(
 
     Args:
       plain: the training data as it is.
-      data: `config.data`.
+      data: `config.data`, with the number of classes.
       noise: `config.noise`, checked.
       data_dir: where the data is.
 
@@ -62,20 +63,21 @@ def open_train(
       `true_labels`, int `[N]`.
 
     Raises:
-      ConfigError: the noise does not fit the classes.
-      DataError: the data has no labels, or other examples with people's labels.
+      ConfigError: the noise does not fit the classes, or the source has no people's
+        labels.
+      DataError: a label is missing or is no class.
     """
     if noise.everything:
         plain = Joined(plain, sources.open_source(data, "eval", data_dir))
     if noise.kind == "none":
         return plain
-    truth = labels_of(plain)
+    truth = _classes_of(plain, data.num_classes)
     if noise.kind in noises.IMAGE_KINDS:
         rng = np.random.default_rng((noise.seed, 1))
         mask = noises.exactly(len(plain), noise.rate, rng)
         spoilt = Corrupted(plain, truth, truth, mask, noise.kind, noise.seed)
     elif noise.kind == "human":
-        labels = _human(data, noise.label_field, data_dir, len(plain))
+        labels = _human(data, noise.label_field, data_dir)
         spoilt = Corrupted(plain, labels, truth, labels != truth)
     else:
         noisy = noises.label_noise(
@@ -86,25 +88,52 @@ def open_train(
 
 
 def labels_of(source: Source) -> np.ndarray:
-    """Reads the label of every example, `[N]`, without decoding images.
+    """Reads the label of every example, int64 `[N]`, without decoding images.
 
     Raises:
       DataError: the data has no labels.
     """
-    if "label" not in source[0]:
-        raise DataError("label noise needs data with labels")
+    if not len(source) or "label" not in source[0]:
+        raise DataError("config.noise needs data with labels")
+    if isinstance(source, Joined):
+        return np.concatenate([labels_of(part) for part in source.parts])
+    if isinstance(source, FakeSource):
+        # It would paint every image it is asked for, an hour for ImageNet's number.
+        return np.arange(len(source)) % len(source.class_names)
+    logging.info("reading the labels of %d examples", len(source))
     return np.array([source[i]["label"] for i in range(len(source))], np.int64)
 
 
+def _classes_of(source: Source, num_classes: int) -> np.ndarray:
+    """Reads all labels and refuses what is no class."""
+    labels = labels_of(source)
+    wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    if len(wrong):
+        raise DataError(
+            f"config.noise needs labels in [0, {num_classes}), "
+            f"{source[int(wrong[0])]['name']} has {labels[wrong[0]]}"
+        )
+    return labels
+
+
 def _human(
-    data: ml_collections.ConfigDict, field: str, data_dir: str | None, count: int
+    data: ml_collections.ConfigDict, field: str, data_dir: str | None
 ) -> np.ndarray:
+    """Reads people's labels; generated data, for a trial run, stands for itself."""
+    if data.source not in ("tfds", "fake"):
+        raise ConfigError(
+            "config.noise.kind=human: only config.data.source=tfds has people's "
+            f"labels, given {data.source!r}"
+        )
+    if field == data.label_field:
+        raise ConfigError(
+            f"config.noise.label_field={field!r} is config.data.label_field, which "
+            "names the true labels"
+        )
     labelled = copy.deepcopy(data)
     labelled.label_field = field
-    labels = labels_of(sources.open_source(labelled, "train", data_dir))
-    if len(labels) != count:
-        raise DataError(f"{len(labels)} labels in {field}, {count} training examples")
-    return labels
+    source = sources.open_source(labelled, "train", data_dir)
+    return _classes_of(source, data.num_classes)
 
 
 class Corrupted:
@@ -145,7 +174,10 @@ class Corrupted:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Returns an example as training sees it."""
-        example = {**self._source[index], "label": int(self._labels[index])}
+        example: dict[str, Any] = {
+            **self._source[index],
+            "label": int(self._labels[index]),
+        }
         if self._kind is None or not self.noise_mask[index]:
             return example
         try:
@@ -178,15 +210,15 @@ class Joined:
 
     def __init__(self, first: Source, second: Source):
         """Takes sources of the same classes."""
-        self.class_names: Sequence[str] = first.class_names
-        self._first, self._second = first, second
+        self.class_names = first.class_names
+        self.parts = (first, second)
 
     def __len__(self) -> int:
-        return len(self._first) + len(self._second)
+        return sum(map(len, self.parts))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Returns an example of either."""
-        if index < len(self._first):
-            return self._first[index]
-        example = self._second[index - len(self._first)]
-        return {**example, "id": index}
+        first, second = self.parts
+        if index < len(first):
+            return first[index]
+        return {**second[index - len(first)], "id": index}

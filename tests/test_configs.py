@@ -29,6 +29,7 @@ TASKS = {
     "compression": {"tables": "compression.tasks:Tables"},
     "maxim": {"restoration": "maxim.tasks:Restoration"},
     "maxvit": {"classification": "maxvit.tasks:Classification"},
+    "robust": {"classification": "robust.classification:Classification"},
 }
 SIZES = ("B", "L", "XL")
 TUNING = (*SIZES, "B,image_size=224", "XL,image_size=512")
@@ -50,6 +51,10 @@ ARGUMENTS = {
     "configs/maxvit/imagenet21k_finetune.py": TUNING,
     "configs/maxvit/jft.py": SIZES,
     "configs/maxvit/jft_finetune.py": TUNING,
+    "configs/robust/cifar.py": ("cifar10", "cifar100", "cifar100,noise=human"),
+    "configs/robust/digits.py": ("symmetric", "noise=asymmetric_mnist"),
+    "configs/robust/folder.py": ("image_size=32",),
+    "configs/robust/mnist.py": ("symmetric", "noise=pair"),
     "configs/maxvit/folder.py": ("T", "B,finetune", "T,image_size=384"),
     "configs/maxvit/ablations.py": (
         "no_grid_s1",
@@ -65,6 +70,7 @@ WHOLE_RUN = (
     "configs/compression/photos.py",
     "configs/maxim/photos.py",
     "configs/maxvit/digits.py",
+    "configs/robust/digits.py",
 )
 # Compiling is nearly all of a smoke run's time, and its result is used once. Options
 # that not every supported jax has are an error.
@@ -194,7 +200,8 @@ def test_smoke_takes_one_step(path):
         # What a model that knows nothing loses: it has small random weights.
         chance = {"softmax": math.log(classes), "sigmoid": classes * math.log(2)}
         assert metrics["loss"] == pytest.approx(chance[config.loss.name], rel=0.3)
-        params, trained = (p["head"]["logits"] for p in (params, after.params))
+        heads = (p.get("head", p)["logits"] for p in (params, after.params))
+        params, trained = heads
     else:
         # Small weights leave the images nearly as they are.
         assert 5 < metrics["psnr"] < 40

@@ -19,6 +19,15 @@ STYLES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
         (0.485 * 255, 0.456 * 255, 0.406 * 255),
         (0.229 * 255, 0.224 * 255, 0.225 * 255),
     ),
+    # Channel statistics of CIFAR's training images, as label-noise papers have them.
+    "cifar10": (
+        (0.4914 * 255, 0.4822 * 255, 0.4465 * 255),
+        (0.2023 * 255, 0.1994 * 255, 0.2010 * 255),
+    ),
+    "cifar100": (
+        (0.5071 * 255, 0.4865 * 255, 0.4409 * 255),
+        (0.2673 * 255, 0.2564 * 255, 0.2762 * 255),
+    ),
     # To [-1, 1]; MaxViT at 384 and 512 pixels and all ImageNet-21k checkpoints.
     "half": ((127.5,) * 3, (127.5,) * 3),
     # To [0, 1]; restoration networks.
@@ -33,7 +42,7 @@ def normalize(
 
     Args:
       images: `[..., H, W, 3]` in [0, 255], usually uint8.
-      style: `"imagenet"`, `"half"` or `"unit"`.
+      style: a key of `STYLES`.
       dtype: of the result; the arithmetic is float32.
 
     Returns:

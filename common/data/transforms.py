@@ -97,6 +97,31 @@ class RandomResizedCrop(RandomMap):
 
 
 @dataclasses.dataclass(frozen=True)
+class PaddedCrop(RandomMap):
+    """Shifts the picture by up to `padding` pixels; black comes in from outside.
+
+    Padding and a random crop of the old size: how CIFAR is augmented (He et al.,
+    arXiv 1512.03385, section 4.2). The picture is resized first where its size differs.
+    """
+
+    size: Size
+    padding: int
+
+    def __post_init__(self):
+        height_width(self.size)
+        if self.padding < 0:
+            raise ConfigError(f"a padding is at least 0 pixels, given {self.padding}")
+
+    def random_map(self, element: Example, rng: np.random.Generator) -> Example:
+        """Replaces the image by the crop."""
+        image = Resize(self.size).map(element)["image"]
+        left, top = (int(n) for n in rng.integers(2 * self.padding + 1, size=2))
+        left, top = left - self.padding, top - self.padding
+        box = (left, top, left + image.width, top + image.height)
+        return _with_image(element, image.crop(box))
+
+
+@dataclasses.dataclass(frozen=True)
 class RandomFlip(RandomMap):
     """Mirrors left and right with probability 1/2."""
 

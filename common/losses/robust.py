@@ -7,6 +7,7 @@ returns the loss of every example, `[B]`. They are computed in float32 at least.
 from __future__ import annotations
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +60,7 @@ def symmetric_cross_entropy(
     Raises:
       ConfigError: a weight is negative, or `log_zero` is not.
     """
-    if alpha < 0 or beta < 0 or log_zero >= 0:
+    if not (alpha >= 0 and beta >= 0 and log_zero < 0):
         raise ConfigError(
             "SCE needs alpha and beta of at least 0 and log_zero below 0, given "
             f"{alpha}, {beta} and {log_zero}"
@@ -94,8 +95,9 @@ def negatively_tilted(losses: jax.Array, temperature: float) -> jax.Array:
     Raises:
       ConfigError: it is not above 0.
     """
-    if not temperature > 0:
+    if not 0 < temperature < math.inf:
         raise ConfigError(f"a temperature is above 0, given {temperature}")
+    losses = _wide(losses)
     mean = jax.scipy.special.logsumexp(-losses / temperature) - jnp.log(losses.size)
     return -temperature * mean
 
@@ -111,15 +113,11 @@ def tempered_softmax(logits: jax.Array, t: float) -> jax.Array:
     Raises:
       ConfigError: `t` is not above 0.
     """
-    if not t > 0:
+    if not 0 < t < math.inf:
         raise ConfigError(
             f"a temperature of the tempered softmax is above 0, given {t}"
         )
-    logits = _wide(logits)
-    if t == 1:
-        return jax.nn.softmax(logits)
-    shifted = logits - jnp.max(logits, -1, keepdims=True)
-    return _exp_t(shifted - _normalizer(shifted, t), t)
+    return jnp.exp(_log_tempered_softmax(_wide(logits), t))
 
 
 def bi_tempered_logistic(
@@ -129,24 +127,24 @@ def bi_tempered_logistic(
 
     The Bregman divergence of `log_t1` between targets and `tempered_softmax(., t2)`.
     At `t1 = t2 = 1` it is the cross entropy less the entropy of the targets. Gradients
-    flow to the logits alone.
+    flow to the logits alone, and only once.
 
     Args:
       logits: any real numbers.
       targets: see the module. (Smoothing `s` of the original code is `K / (K - 1) s` of
         `optax.smooth_labels`.)
-      t1: in [0, 1): the loss is at most `1 / (1 - t1)`; at 1 it is unbounded.
-      t2: above 0; above 1 the probabilities have heavy tails.
+      t1: in [0, 1]; below 1 the loss of one class is at most `1 / (1 - t1)`.
+      t2: above 0; above 1 the probabilities have heavy tails. Below 1 a class whose
+        probability is 0 has no slope either, and below `t1` the slopes near 0 are steep.
 
     Raises:
       ConfigError: a temperature is out of range.
     """
-    if not 0 <= t1 <= 1 or not t2 > 0:
+    if not 0 <= t1 <= 1 or not 0 < t2 < math.inf:
         raise ConfigError(
             f"the bi-tempered loss needs t1 in [0, 1] and t2 above 0, given {t1}, {t2}"
         )
-    targets = _wide(targets)
-    return _bi_tempered(_wide(logits), jax.lax.stop_gradient(targets), t1, t2)
+    return _bi_tempered(_wide(logits), _wide(targets), t1, t2)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -156,19 +154,27 @@ def _bi_tempered(
     return _forward(logits, targets, t1, t2)[0]
 
 
-def _forward(logits, targets, t1, t2):
-    p = tempered_softmax(logits, t2)
-    terms = targets * (_log_t(targets, t1) - _log_t(p, t1))
-    terms -= (targets ** (2 - t1) - p ** (2 - t1)) / (2 - t1)
-    return jnp.sum(terms, -1), (p, targets)
+_Kept = tuple[jax.Array, jax.Array]
 
 
-def _backward(t1, t2, kept, gradient):
+def _forward(
+    logits: jax.Array, targets: jax.Array, t1: float, t2: float
+) -> tuple[jax.Array, _Kept]:
+    log_p = _log_tempered_softmax(logits, t2)
+    terms = targets * (_log_t(jnp.log(targets), t1) - _log_t(log_p, t1))
+    terms -= (targets ** (2 - t1) - jnp.exp((2 - t1) * log_p)) / (2 - t1)
+    return jnp.sum(terms, -1), (log_p, targets)
+
+
+def _backward(
+    t1: float, t2: float, kept: _Kept, gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """Without the solver: p changes by p^t2 (dz - escort . dz), escort ~ p^t2."""
-    p, targets = kept
-    # Where p is 0 so is its slope in the logits.
-    weighted = (p - targets) * jnp.where(p > 0, p, 1) ** (t2 - t1) * (p > 0)
-    escort = p**t2 / jnp.sum(p**t2, -1, keepdims=True)
+    log_p, targets = kept
+    possible = log_p > -jnp.inf  # elsewhere the slope is 0
+    power = jnp.exp((t2 - t1) * jnp.where(possible, log_p, 0))
+    weighted = jnp.where(possible, (jnp.exp(log_p) - targets) * power, 0)
+    escort = jax.nn.softmax(t2 * log_p)
     slope = weighted - escort * jnp.sum(weighted, -1, keepdims=True)
     return gradient[..., None] * slope, jnp.zeros_like(targets)
 
@@ -176,40 +182,50 @@ def _backward(t1, t2, kept, gradient):
 _bi_tempered.defvjp(_forward, _backward)
 
 
-def _log_t(x: jax.Array, t: float) -> jax.Array:
-    """`(x^(1 - t) - 1) / (1 - t)`; of 0, where t is 1, a large negative number."""
+def _log_t(log_x: jax.Array, t: float) -> jax.Array:
+    """`(x^(1 - t) - 1) / (1 - t)` of the logarithm of x, exact also for t near 1.
+
+    Where t is 1 that is the logarithm itself; of x = 0 then a large negative number.
+    """
     if t == 1:
-        return jnp.log(jnp.maximum(x, jnp.finfo(x.dtype).tiny))
-    return (x ** (1 - t) - 1) / (1 - t)
+        tiny = math.log(jnp.finfo(log_x.dtype).tiny)
+        return jnp.where(log_x == -jnp.inf, tiny, log_x)
+    return jnp.expm1((1 - t) * log_x) / (1 - t)
 
 
-def _exp_t(x: jax.Array, t: float) -> jax.Array:
-    """The inverse of `_log_t` for x up to 0, and 0 below its range."""
-    base = jnp.maximum(1 + (1 - t) * x, 0)
-    safe = jnp.where(base > 0, base, 1)
-    return jnp.where(base > 0, safe ** (1 / (1 - t)), 0)
+def _log_exp_t(x: jax.Array, t: float) -> jax.Array:
+    """The logarithm of the inverse of `_log_t` for x up to 0; -inf below its range."""
+    scaled = (1 - t) * x
+    possible = scaled > -1
+    safe = jnp.where(possible, scaled, 0)
+    return jnp.where(possible, jnp.log1p(safe) / (1 - t), -jnp.inf)
 
 
-def _normalizer(shifted: jax.Array, t: float) -> jax.Array:
-    """Returns `g` with `sum(exp_t(z - g)) = 1`, `[B, 1]`.
+def _log_tempered_softmax(logits: jax.Array, t: float) -> jax.Array:
+    """Logarithms of `tempered_softmax`, which tell apart what rounds to 0.
 
-    Newton's method for `log_t(S(g)) = 0`, S being the sum. As a function of `g` that is
-    convex and falls for every t: for t < 1 it is a norm of an affine vector, for t > 1
-    a power mean. So from g = max z, where S is at least 1, the steps go up to the root
-    and never past it; for t = 1, and for equal logits, the first one is exact.
+    The normaliser g solves S(g) = 1, S being the sum of exp_t(z - g), by Newton's
+    method for log_t(S(g)) = 0. As a function of g that is convex and falls, for every
+    t: for t < 1 it is a norm of an affine vector, for t > 1 a power mean. So from g =
+    max z, where S is at least 1, the steps go up to the root and never past it. Equal
+    logits need one step.
 
     Args:
-      shifted: logits with a maximum of 0, `[B, K]`.
+      logits: `[B, K]`.
       t: above 0.
     """
+    if t == 1:
+        return jax.nn.log_softmax(logits)
+    shifted = logits - jnp.max(logits, -1, keepdims=True)
 
-    def step(_, g):
-        p = _exp_t(shifted - g, t)
-        total = jnp.sum(p, -1, keepdims=True)
-        return g + _log_t(total, t) * total**t / jnp.sum(p**t, -1, keepdims=True)
+    def step(_: int, g: jax.Array) -> jax.Array:
+        log_p = _log_exp_t(shifted - g, t)
+        log_sum = jax.nn.logsumexp(log_p, -1, keepdims=True)
+        log_slope = jax.nn.logsumexp(t * log_p, -1, keepdims=True)
+        return g + _log_t(log_sum, t) * jnp.exp(t * log_sum - log_slope)
 
-    g = jnp.zeros_like(shifted[..., :1])
-    return jax.lax.fori_loop(0, _STEPS, step, g)
+    g = jax.lax.fori_loop(0, _STEPS, step, jnp.zeros_like(shifted[..., :1]))
+    return _log_exp_t(shifted - g, t)
 
 
 def _wide(x: jax.Array) -> jax.Array:

@@ -88,7 +88,7 @@ class ExampleWeights:
         # A batch is small: every device gets it and moves its copy of the weights.
         ids = jax.lax.with_sharding_constraint(ids, whole)
         losses = jax.lax.with_sharding_constraint(losses, whole)
-        eta = self.eta(step)
+        eta = jnp.asarray(self.eta(step))
         moved = reweighting.update(
             state, ids, losses, eta, self.config.mode, self.config.ema_decay
         )
@@ -99,7 +99,7 @@ class ExampleWeights:
         self, state: WeightState, losses: jax.Array, step: jax.Array
     ) -> WeightState:
         """Moves all weights by the losses of a pass, `[N]`; NaN where there is none."""
-        eta = self.eta(step)
+        eta = jnp.asarray(self.eta(step))
         moved = reweighting.update(
             state,
             jnp.arange(self.num_examples),

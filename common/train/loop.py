@@ -344,7 +344,7 @@ def _restore(experiment: Experiment, checkpoints: Checkpoints) -> Restored | Non
     if experiment.weighting is not None and experiment.weighting.stateful:
         saved = checkpoints.shape("weights/logw")
         count = len(experiment.train_source)
-        if saved not in (None, (count,)):
+        if saved is not None and saved != (count,):
             raise ConfigError(
                 f"{checkpoints.directory} has weights of {saved[0]} examples and the "
                 f"training data has {count}: weights belong to the examples by their "

@@ -12,6 +12,7 @@ here is pure and can be jitted; under `jax.enable_x64(True)` it is float64.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -129,7 +130,7 @@ def update(
     state: WeightState,
     ids: jax.Array,
     losses: jax.Array,
-    eta: jax.typing.ArrayLike,
+    eta: jax.Array | float,
     mode: str = "deferred",
     ema_decay: float = 0.0,
 ) -> WeightState:
@@ -189,7 +190,7 @@ def normalize(state: WeightState) -> WeightState:
     return _normalized(state, state.logw)
 
 
-def project_cap(state: WeightState, m: jax.typing.ArrayLike) -> WeightState:
+def project_cap(state: WeightState, m: jax.Array | float) -> WeightState:
     """Projects onto the distributions with no weight above 1 / m, nearest in KL.
 
     The largest weights become 1 / m and the others are scaled by one factor. It keeps
@@ -222,7 +223,7 @@ def project_cap(state: WeightState, m: jax.typing.ArrayLike) -> WeightState:
     return _normalized(state, jnp.where(jnp.isneginf(logw), logw, moved))
 
 
-def pull(state: WeightState, a: jax.typing.ArrayLike, prior: Any = None) -> WeightState:
+def pull(state: WeightState, a: jax.Array | float, prior: Any = None) -> WeightState:
     """Draws the weights towards a prior: `w^(1 - a) u^a`, normalised.
 
     Before every update it makes EG forget: for losses that do not change, the weights
@@ -245,7 +246,7 @@ def pull(state: WeightState, a: jax.typing.ArrayLike, prior: Any = None) -> Weig
     return _normalized(state, (1 - a) * logw + a * log_prior)
 
 
-def share(state: WeightState, a: jax.typing.ArrayLike) -> WeightState:
+def share(state: WeightState, a: jax.Array | float) -> WeightState:
     """Gives every example at least `a / N`: `(1 - a) w + a / N` (Herbster, Warmuth).
 
     Raises:
@@ -264,7 +265,7 @@ def effective_sample_size(state: WeightState) -> jax.Array:
 
 def _normalized(state: WeightState, logw: jax.Array) -> WeightState:
     logw = logw - logsumexp(logw)
-    return state.replace(logw=logw, log_z=jnp.zeros_like(state.log_z))
+    return dataclasses.replace(state, logw=logw, log_z=jnp.zeros_like(state.log_z))
 
 
 def _averaged(
@@ -320,6 +321,6 @@ def _check_prior(prior: Any, size: int) -> np.ndarray:
     return values / values.sum()
 
 
-def _check_share(name: str, a: jax.typing.ArrayLike) -> None:
+def _check_share(name: str, a: jax.Array | float) -> None:
     if not isinstance(a, jax.core.Tracer) and not 0 <= float(a) <= 1:
         raise ConfigError(f"{name}={a} must be in [0, 1]")

@@ -10,6 +10,7 @@ are wrong, the 360 held out ones are right. Measured top-1: see robust/README.md
 """
 
 from common import config as configs
+from robust import recipes
 from robust.config import default_config
 
 
@@ -42,5 +43,5 @@ def get_config(arg: str | None = None):
     config.optimizer.name = "adam"
     config.schedule.peak = 1e-3
     if args.smoke:
-        configs.shrink(config)
+        recipes.shrink(config)
     return config

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from common.config import unknown
 from common.errors import ConfigError, DataError
 
@@ -68,11 +70,11 @@ class TfdsSource:
             raise ConfigError(
                 f"{name} has no split {split!r} (splits: {splits})"
             ) from error
-        if label_field != "label" and label_field not in info.features:
-            raise ConfigError(
-                unknown("config.data.label_field", label_field, info.features)
-            )
-        self._label = label_field if label_field in info.features else None
+        labels = [key for key, f in info.features.items() if _is_label(f)]
+        given = label_field != "label" or "label" in info.features
+        if given and label_field not in labels:
+            raise ConfigError(unknown("config.data.label_field", label_field, labels))
+        self._label = label_field if given else None
         label = info.features[self._label] if self._label else None
         self.class_names = tuple(getattr(label, "names", ()))
         self._prefix = f"{name}/{split}"
@@ -91,6 +93,11 @@ class TfdsSource:
         if self._label:
             example["label"] = int(record[self._label])
         return example
+
+
+def _is_label(feature: Any) -> bool:
+    """Tells whether a feature is one whole number or bool, and so can be a label."""
+    return feature.shape == () and np.dtype(feature.np_dtype).kind in "iub"
 
 
 def _find(name: str, root: Path) -> Path:

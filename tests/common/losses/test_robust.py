@@ -116,7 +116,7 @@ def test_special_cases_of_bi_tempered():
     entropy = -(TARGETS * np.log(np.maximum(TARGETS, 1e-300))).sum(-1)
     expected = optax.softmax_cross_entropy(jnp.asarray(ROWS), TARGETS) - entropy
     np.testing.assert_allclose(found, expected, atol=1e-12)
-    # At t2 = 1 it is GCE with q = 1 - t1, but for the term that does not need the label.
+    # At t2 = 1 it is GCE with q = 1 - t1, but for a term that does not need the label.
     p, q = jax.nn.softmax(jnp.asarray(ROWS)), 0.3
     bias = (1 - jnp.sum(p ** (1 + q), -1)) / (1 + q)
     found = robust.bi_tempered_logistic(ROWS, jnp.eye(3), 1 - q, 1.0)

@@ -153,7 +153,7 @@ def test_a_bad_loss_costs_the_step_and_no_other_weight():
 
 
 def test_a_loss_of_its_own_for_the_weights(one_device):
-    state, ids, metrics = run(config_of(loss="doubled", eta=0.25))
+    state, _, metrics = run(config_of(loss="doubled", eta=0.25))
     np.testing.assert_allclose(
         state.weights.logw, one_device[0].weights.logw, rtol=0, atol=1e-5
     )
@@ -277,7 +277,6 @@ def test_ids_that_are_no_positions():
 
             class Shifted:
                 class_names = source.class_names
-                __len__ = source.__len__
 
                 def __len__(self):
                     return len(source)

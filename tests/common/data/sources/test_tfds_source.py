@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from common import config
 from common.data import pipeline, transforms
 from common.data.decode import decode
+from common.data.sources import open_source
 from common.data.sources.tfds_source import TfdsSource
 from common.errors import ConfigError, DataError
 from tests.common.data.files import encoded, pixels
@@ -27,6 +29,9 @@ class TinyShapes(tfds.core.GeneratorBasedBuilder):
         features = {
             "image": tfds.features.Image(shape=(None, None, 3)),
             "label": tfds.features.ClassLabel(names=["round", "square"]),
+            "guess": tfds.features.ClassLabel(names=["red", "green", "blue"]),
+            "author": tfds.features.Text(),
+            "sizes": tfds.features.Tensor(shape=(2,), dtype=np.int64),
         }
         return tfds.core.DatasetInfo(
             builder=self, features=tfds.features.FeaturesDict(features)
@@ -39,7 +44,9 @@ class TinyShapes(tfds.core.GeneratorBasedBuilder):
         for i in range(count):
             # A file: TFDS would encode an array with TensorFlow.
             image = io.BytesIO(encoded(pixels(10 + i, 12, i), "PNG"))
-            yield i, {"image": image, "label": i % 2}
+            labels = {"label": i % 2, "guess": i % 3}
+            others = {"author": "me", "sizes": [10 + i, 12]}
+            yield i, {"image": image} | labels | others
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +75,24 @@ def test_examples(prepared):
     assert seen == set(range(7))
     assert len(TfdsSource("tiny_shapes:1.2.0", "train[:3]", prepared)) == 3
     assert "tensorflow" not in sys.modules
+
+
+def test_another_feature_is_the_label(prepared):
+    data = config.default().data
+    data.update(source="tfds", name="tiny_shapes", label_field="guess")
+    source = open_source(data, "train", prepared)
+    assert source.class_names == ("red", "green", "blue")
+    for i in range(7):
+        example = source[i]
+        original = decode(example["image"]).height - 10
+        assert example["label"] == original % 3
+    with pytest.raises(
+        ConfigError, match=r"config.data.label_field 'gues'; did you mean 'guess'"
+    ):
+        TfdsSource("tiny_shapes", "train", prepared, "gues")
+    for no_number in ("author", "sizes", "image"):
+        with pytest.raises(ConfigError, match=r"\(choices: guess, label\)"):
+            TfdsSource("tiny_shapes", "train", prepared, no_number)
 
 
 def test_environment_names_the_folder(prepared, monkeypatch):

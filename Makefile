@@ -31,6 +31,7 @@ benchmark: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.bit_counter
 	$(BIN)/python -m benchmarks.jpeg_codec
 	$(BIN)/python -m benchmarks.jpeg_tables
+	$(BIN)/python -m benchmarks.reweighting
 
 clean:
 	rm -rf $(VENV) runs

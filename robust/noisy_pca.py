@@ -228,7 +228,8 @@ def _alternate(
         return (carry[0] < iterations) & (carry[-1] >= tolerance)
 
     objective = jnp.zeros((iterations, 2), x.dtype)
-    start = (jnp.zeros((), int), state, mean, basis, objective, jnp.asarray(jnp.inf, x.dtype))
+    step, change = jnp.zeros((), int), jnp.asarray(jnp.inf, x.dtype)
+    start = (step, state, mean, basis, objective, change)
     step, state, mean, basis, objective, _ = jax.lax.while_loop(going_on, body, start)
     return mean, basis, reweighting.weights(state), objective, step
 

@@ -189,6 +189,16 @@ def test_modes_of_a_package_read_its_flags(tmp_path):
     assert (code, out) == (0, f"x blue {tmp_path}\n")
 
 
+def test_modes_of_a_package_that_run_experiments(tmp_path):
+    """With a config of their own where none is given, and with any that is."""
+    args = ["--mode=sweep", f"--workdir={tmp_path}", "--toy_colour=blue"]
+    code, out, err = launching.run(*args, "--data_dir=x", module=PAINTING)
+    assert (code, out) == (0, f"Toy 40 {tmp_path} x blue\n"), err
+    config = ["--config=tests/common/toy_config.py", "--config.total_steps=7"]
+    code, out, err = launching.run(*args, *config, module=PAINTING)
+    assert (code, out) == (0, f"Toy 7 {tmp_path} None blue\n"), err
+
+
 def test_help_shows_how_its_modes_are_called():
     code, out, _ = launching.run("--help", module=PAINTING)
     assert code == 0
@@ -204,15 +214,17 @@ def test_help_shows_how_its_modes_are_called():
     [
         (
             ["--mode=train", "--input=x", "--toy_colour=blue"],
-            "--toy_colour and --input can be given with --mode=paint or --mode=count, "
-            "--mode is train",
+            "--toy_colour and --input can be given with --mode=paint or --mode=count or "
+            "--mode=sweep, --mode is train",
         ),
         (
             ["--mode=table", "--toy_colour=blue"],
-            "--toy_colour can be given with --mode=paint or --mode=count, --mode is "
-            "table",
+            "--toy_colour can be given with --mode=paint or --mode=count or "
+            "--mode=sweep, --mode is table",
         ),
         (["--mode=paint", "a.png"], "'a.png' is given, but --mode is paint"),
+        (["--mode=sweep"], "--workdir is needed"),
+        (["--mode=sweep", "--dry_run"], "--mode=sweep takes no --dry_run"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -5,7 +5,7 @@ from absl import flags
 from common import folder_flags
 
 flags.adopt_module_key_flags(folder_flags)
-MODES = {"paint": "--input=DIR --toy_colour=NAME", "count": ""}
+MODES = {"paint": "--input=DIR --toy_colour=NAME", "count": "", "sweep": ""}
 COLOUR = flags.DEFINE_string("toy_colour", "red", "What to paint with.")
 
 
@@ -15,3 +15,8 @@ def paint(workdir):
 
 def count(workdir):
     return "none"
+
+
+def sweep(task, config, workdir, data_dir):
+    kind = type(task).__name__
+    return f"{kind} {config.total_steps} {workdir} {data_dir} {COLOUR.value}"

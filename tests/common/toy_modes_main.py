@@ -12,5 +12,8 @@ if __name__ == "__main__":
             "count": "tests.common.toy_flags:count",
             "table": "tests.common.toy_flags:count",
         },
+        experiments={
+            "sweep": ("tests.common.toy_flags:sweep", "tests/common/toy_config.py")
+        },
         flags="tests.common.toy_flags",
     )

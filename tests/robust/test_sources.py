@@ -42,16 +42,16 @@ def test_spoilt_pictures_keep_their_labels_and_follow_from_seed_and_id():
     plain, source = open_(noise__kind="shuffle")
     assert source.noise_mask.sum() == int(0.4 * len(plain))
     np.testing.assert_array_equal(noisy.labels_of(source), noisy.labels_of(plain))
-    wrong, right = (np.flatnonzero(m)[0] for m in (source.noise_mask, ~source.noise_mask))
-    spoilt = source[int(wrong)]["image"]
-    clean = plain[int(wrong)]["image"]
+    wrong = int(np.flatnonzero(source.noise_mask)[0])
+    right = int(np.flatnonzero(~source.noise_mask)[0])
+    spoilt, clean = source[wrong]["image"], plain[wrong]["image"]
     assert spoilt.shape == (*clean.shape, 3)
     assert (spoilt[..., 0] != clean).any()
     np.testing.assert_array_equal(np.sort(spoilt[..., 0], None), np.sort(clean, None))
-    np.testing.assert_array_equal(source[int(wrong)]["image"], spoilt)
-    np.testing.assert_array_equal(source[int(right)]["image"], plain[int(right)]["image"])
+    np.testing.assert_array_equal(source[wrong]["image"], spoilt)
+    np.testing.assert_array_equal(source[right]["image"], plain[right]["image"])
     copy = pickle.loads(pickle.dumps(source))  # as Grain hands it to a worker
-    np.testing.assert_array_equal(copy[int(wrong)]["image"], spoilt)
+    np.testing.assert_array_equal(copy[wrong]["image"], spoilt)
 
 
 def test_oracle_is_the_clean_part():
@@ -83,7 +83,8 @@ def test_a_broken_picture_is_left_to_the_reader(tmp_path):
         folder = tmp_path / "train" / label
         folder.mkdir(parents=True)
         for number in range(3):
-            Image.new("RGB", (8, 8), (90, 40 * number, 9)).save(folder / f"{number}.png")
+            image = Image.new("RGB", (8, 8), (90, 40 * number, 9))
+            image.save(folder / f"{number}.png")
     (tmp_path / "train/a/1.png").write_bytes(b"no picture")
     (tmp_path / "validation/a").mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(tmp_path / "validation/a/0.png")

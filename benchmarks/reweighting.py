@@ -60,23 +60,23 @@ class Side:
         return sum(leaf.nbytes for leaf in leaves)
 
 
-def resnet(batch_size: int) -> Any:
+def resnet() -> Any:
     """A CIFAR ResNet-20 on digits enlarged to 32 pixels."""
     config = digits.get_config()
     config.data.image_size = 32
     config.model.name = "resnet20"
-    config.batch_size = batch_size
+    config.batch_size = 128
     return config
 
 
 def main() -> None:
     """Prints a line for each network."""
     networks = {
-        "ResNet-20, 32 pixels, batch 128": (Classification, resnet, (128,)),
-        "small MaxViT of the demo, batch 64": (MaxViT, maxvit_digits.get_config, ()),
+        "ResNet-20, 32 pixels, batch 128": (Classification, resnet),
+        "small MaxViT of the demo, batch 64": (MaxViT, maxvit_digits.get_config),
     }
-    for name, (kind, make, arguments) in networks.items():
-        sides = [Side(kind, make(*arguments), mode) for mode in ("", "deferred")]
+    for name, (kind, make) in networks.items():
+        sides = [Side(kind, make(), mode) for mode in ("", "deferred")]
         times = [[side.seconds() for side in sides] for _ in range(ROUNDS)]
         without, with_ = (
             statistics.median(column) for column in zip(*times, strict=True)

@@ -89,20 +89,23 @@ def _gradients(
     key: jax.Array,
     parts: int,
     weighting: ExampleWeights | None,
-) -> tuple[PyTree, PyTree, dict[str, jax.Array], tuple[jax.Array, jax.Array]]:
+) -> tuple[PyTree, PyTree, dict[str, jax.Array], tuple[jax.Array, jax.Array] | None]:
     """Returns the gradient of the mean loss, the new model state, and metric means.
 
-    And what moves the weights of examples: their ids and losses, `[B]` each.
+    And what moves the weights of examples, where they have some: their ids and losses,
+    `[B]` each.
     """
 
     def loss(params, model_state, part, factors, part_key):
         out = task.loss(variables_of(params, model_state), part, part_key)
         means = {name: jnp.mean(value) for name, value in out.metrics.items()}
         mean = jnp.mean(out.loss)
-        moved_by = out.loss if out.weight_loss is None else out.weight_loss
+        moved_by = None
         if weighting is not None:
+            losses = out.loss if out.weight_loss is None else out.weight_loss
+            moved_by = part["id"], losses
             if factors is None:
-                factors = weighting.local_factors(moved_by)
+                factors = weighting.local_factors(losses)
             means["unweighted_loss"] = mean
             mean = jnp.mean(factors * out.loss)
         return mean, (out.model_state, {"loss": mean, **means}, moved_by)
@@ -116,7 +119,7 @@ def _gradients(
         grads, (model_state, means, moved_by) = gradient(
             state.params, state.model_state, batch, factors, key
         )
-        return grads, model_state, dict(means), (batch["id"], moved_by)
+        return grads, model_state, dict(means), moved_by
 
     def body(carry, inputs):
         total, model_state = carry
@@ -129,22 +132,22 @@ def _gradients(
             jax.random.fold_in(key, index),
         )
         total = jax.tree.map(jnp.add, total, grads)
-        return (total, model_state), (means, part["id"], moved_by)
+        return (total, model_state), (means, moved_by)
 
     zeros = jax.tree.map(jnp.zeros_like, state.params)
     cut = jax.tree.map(lambda x: _split(x, parts), (batch, factors))
-    (total, model_state), (means, ids, moved_by) = jax.lax.scan(
+    (total, model_state), (means, moved_by) = jax.lax.scan(
         body, (zeros, state.model_state), (*cut, jnp.arange(parts))
     )
     grads = jax.tree.map(lambda x: x / parts, total)
     means = jax.tree.map(jnp.mean, means)
-    return grads, model_state, means, (ids.ravel(), moved_by.ravel())
+    return grads, model_state, means, jax.tree.map(jnp.ravel, moved_by)
 
 
 def _move(
     weighting: ExampleWeights | None,
     state: TrainState,
-    moved_by: tuple[jax.Array, jax.Array],
+    moved_by: tuple[jax.Array, jax.Array] | None,
     guard: Guard,
 ) -> WeightState | None:
     """Returns the weights of examples after a step, skipped for its loss or not.
@@ -154,6 +157,7 @@ def _move(
     weights = state.weights
     if weighting is None or weights is None or weighting.by_passes:
         return weights
+    assert moved_by is not None
     moved = weighting.update(weights, *moved_by, state.step)
     return jax.tree.map(
         lambda new, old: jnp.where(guard.diverged == 0, new, old), moved, weights

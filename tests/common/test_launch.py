@@ -214,8 +214,8 @@ def test_help_shows_how_its_modes_are_called():
     [
         (
             ["--mode=train", "--input=x", "--toy_colour=blue"],
-            "--toy_colour and --input can be given with --mode=paint or --mode=count or "
-            "--mode=sweep, --mode is train",
+            "--toy_colour and --input can be given with --mode=paint or --mode=count "
+            "or --mode=sweep, --mode is train",
         ),
         (
             ["--mode=table", "--toy_colour=blue"],

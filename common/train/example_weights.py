@@ -81,16 +81,32 @@ class ExampleWeights:
         return jnp.where(ranks < kept, losses.size / kept, 0.0)
 
     def update(
-        self, state: WeightState, ids: jax.Array, losses: jax.Array, step: jax.Array
+        self,
+        state: WeightState,
+        ids: jax.Array,
+        losses: jax.Array,
+        step: jax.Array,
+        active: jax.typing.ArrayLike = True,
     ) -> WeightState:
-        """Moves the weights of a batch, and once per epoch all of them."""
+        """Moves the weights of a batch, and once per epoch all of them.
+
+        Args:
+          state: the weights.
+          ids: `[B]`.
+          losses: `[B]`.
+          step: number of the step.
+          active: whether anything is to move.
+        """
         whole = sharding.replicated(self.mesh)
         # A batch is small: every device gets it and moves its copy of the weights.
         ids = jax.lax.with_sharding_constraint(ids, whole)
         losses = jax.lax.with_sharding_constraint(losses, whole)
-        eta = jnp.asarray(self.eta(step))
+        eta = jnp.where(active, self.eta(step), 0.0)
+        # Where only ratios of weights are asked for, their sum can wait for the epoch's
+        # end: it is the one thing here that takes time in proportion to N.
+        lazy = self.config.estimator != "horvitz_thompson"
         moved = reweighting.update(
-            state, ids, losses, eta, self.config.mode, self.config.ema_decay
+            state, ids, losses, eta, self.config.mode, self.config.ema_decay, lazy
         )
         due = ((step + 1) % self.every == 0) & (eta > 0)
         return jax.lax.cond(due, self._settle, lambda same: same, moved)

@@ -332,10 +332,15 @@ class Experiment:
         )
 
     def log_weights(self, state: TrainState) -> np.ndarray:
-        """Returns the logarithms of the weights of all examples, on the host, `[N]`."""
-        whole = jax.jit(
-            reweighting.log_weights, out_shardings=sharding.replicated(self.mesh)
-        )
+        """Returns the logarithms of the weights of all examples, on the host, `[N]`.
+
+        They sum to 1, whatever the mode.
+        """
+
+        def normalized(weights: WeightState) -> jax.Array:
+            return reweighting.log_weights(reweighting.normalize(weights))
+
+        whole = jax.jit(normalized, out_shardings=sharding.replicated(self.mesh))
         return np.asarray(whole(state.weights))
 
     @functools.cached_property

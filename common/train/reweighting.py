@@ -133,6 +133,7 @@ def update(
     eta: jax.Array | float,
     mode: str = "deferred",
     ema_decay: float = 0.0,
+    lazy: bool = False,
 ) -> WeightState:
     """Multiplies the weights of a batch by `exp(-eta * loss)` and normalises.
 
@@ -151,6 +152,7 @@ def update(
         "unnormalized" gives nothing back and lets no weight exceed 1 / N.
       ema_decay: in [0, 1), of the moving average that takes the place of the loss; the
         state needs one, see `init`.
+      lazy: leave the sum to a later `normalize`; ratios of weights are right before.
 
     Raises:
       ConfigError: unknown mode, or a decay without an average.
@@ -174,7 +176,7 @@ def update(
         logw = _with_mass(logw, state.logw, slots)
     elif mode == "unnormalized":
         logw = jnp.minimum(logw, -math.log(size))
-    else:
+    elif not lazy:
         log_z = logsumexp(logw)
     return WeightState(
         logw=logw,

@@ -56,6 +56,8 @@ def make(
         params = optax.apply_updates(
             state.params, jax.tree.map(lambda update: -rate * update, updates)
         )
+        weights = _move(weighting, state, moved_by, guard)
+        state = dataclasses.replace(state, weights=None)
         updated = dataclasses.replace(
             state,
             params=params,
@@ -65,7 +67,6 @@ def make(
         )
         keep = finite & (guard.diverged == 0)
         state = jax.tree.map(lambda new, old: jnp.where(keep, new, old), updated, state)
-        weights = _move(weighting, state, moved_by, guard)
         state = dataclasses.replace(
             state, step=state.step + 1, guard=guard, weights=weights
         )
@@ -158,10 +159,7 @@ def _move(
     if weighting is None or weights is None or weighting.by_passes:
         return weights
     assert moved_by is not None
-    moved = weighting.update(weights, *moved_by, state.step)
-    return jax.tree.map(
-        lambda new, old: jnp.where(guard.diverged == 0, new, old), moved, weights
-    )
+    return weighting.update(weights, *moved_by, state.step, guard.diverged == 0)
 
 
 def _split(x: jax.Array, parts: int) -> jax.Array:

@@ -18,7 +18,7 @@ from robust.config import default_config
 
 def get_config(arg: str | None = None):
     """Arguments: `image_size`, `model`, `smoke`; all values are our choice."""
-    args = configs.parse_arg(arg, image_size=64, model="resnet20", smoke=False)
+    args = configs.parse_arg(arg, image_size=32, model="resnet20", smoke=False)
     config = default_config()
     config.data.source = "folder"
     config.data.image_size = args.image_size
@@ -28,7 +28,7 @@ def get_config(arg: str | None = None):
     config.model.name = args.model
 
     config.batch_size = 64
-    config.total_epochs = 40.0
+    config.total_epochs = 30.0
     config.eval_every_epochs = 5.0
     config.checkpoint_every_epochs = 5.0
     config.log_every_steps = 20

@@ -77,7 +77,8 @@ def test_names_are_those_of_the_config():
 
 def test_weights_of_the_examples_that_were_seen_move(one_device):
     state, ids, metrics = one_device
-    log_weights = np.asarray(reweighting.log_weights(state.weights))
+    normalized = reweighting.normalize(state.weights)
+    log_weights = np.asarray(reweighting.log_weights(normalized))
     seen = np.zeros(COUNT, bool)
     seen[ids.ravel()] = True
     assert np.exp(log_weights).sum() == pytest.approx(1, rel=1e-5)

@@ -59,19 +59,34 @@ def write(
     found = _Examples(source, relative, class_names, outputs)
     picture = weight_plots.histogram(relative, workdir / PICTURE, mask)
     labels = _write_table(workdir / TABLE, found, order, mask)
-    measures = weight_metrics.summarize(log_weights, mask)
-    share = measures.pop("ess_share")
-    effective = {"effective_sample_size": share * len(relative), "share of all": share}
     pictures = [("Weights of the training examples", picture)]
     audit_page.write(
         workdir / PAGE,
         [found.entry(int(index)) for index in order[:limit]],
         count=len(relative),
-        measures=effective | measures,
+        measures=_measures(log_weights, mask),
         classes=_shares(labels, relative, found),
         pictures=pictures,
     )
     return pictures
+
+
+def _measures(log_weights: np.ndarray, mask: np.ndarray | None) -> dict[str, str]:
+    """Returns the measures of the weights in words, for the page."""
+    found = weight_metrics.summarize(log_weights, mask)
+    share, count = found["ess_share"], len(log_weights)
+    words = {
+        "effective sample size": f"{share * count:,.0f}",
+        "share of all examples": f"{100 * share:.1f} %",
+        "largest weight": f"{found['largest_weight']:.3g}",
+    }
+    if "noise_auroc" in found:
+        words |= {
+            "weight of the wrong": f"{100 * found['noisy_mass']:.2f} %",
+            "AUROC of low weight": f"{found['noise_auroc']:.4f}",
+            "wrong among lowest": f"{100 * found['noise_precision']:.1f} %",
+        }
+    return words
 
 
 class _Examples:

@@ -131,10 +131,10 @@ def _cell(group: Sequence[Mapping[str, float]], column: str) -> str:
 
 
 def _draw_errors(rows: Rows, path: Path) -> Path:
-    """Draws the error of the clean training rows over the number of components."""
+    """Draws the error of the clean rows among pictures over the components."""
     panels: dict[str, dict[str, tuple[list[int], list[float]]]] = {}
     for (name, k, method), group in rows.items():
-        if method in _DRAWN:
+        if method in _DRAWN and name != "synthetic":  # its one k is no line
             panel = panels.setdefault(name.replace("_", ", "), {})
             x, y = panel.setdefault(method, ([], []))
             x.append(k)

@@ -71,7 +71,7 @@ def write(
       path: of the page.
       entries: the lowest weight first.
       count: of all examples.
-      measures: name -> number, the most important first.
+      measures: name -> value, the most important first.
       classes: name, share of the examples and share of the weight of every class.
       pictures: caption and path of each.
 

@@ -184,7 +184,7 @@ def test_a_config_file_beside_the_weights_sets_it(release, fields, expected, for
     [
         (
             {"mean": [0.1] * 3, "std": [0.5] * 3},
-            r"config\.json: mean \[0\.1.*imagenet, half.*--config\.preprocess\.no",
+            r"config\.json: mean \[0\.1.*imagenet, .*--config\.preprocess\.no",
         ),
         ({"mean": [0.5], "std": [0.5]}, "of no known normalization"),
         ({"mean": 0.5, "std": 0.5}, r"set --config\.preprocess\.normalization"),

@@ -4,9 +4,8 @@ import pickle
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from common.data import pipeline, sources, transforms
+from common.data import sources
 from common.errors import ConfigError, DataError
 from robust import sources as noisy
 from robust.config import default_config
@@ -75,25 +74,6 @@ def test_everything_is_both_splits():
     assert len(names) == 1797
     assert open_(noise__kind="none")[1] is not None
     assert not hasattr(open_(noise__kind="none")[1], "noise_mask")
-
-
-def test_a_broken_picture_is_left_to_the_reader(tmp_path):
-    """Training replaces it and counts it, whether it would be spoilt or not."""
-    for label in ("a", "b"):
-        folder = tmp_path / "train" / label
-        folder.mkdir(parents=True)
-        for number in range(3):
-            image = Image.new("RGB", (8, 8), (90, 40 * number, 9))
-            image.save(folder / f"{number}.png")
-    (tmp_path / "train/a/1.png").write_bytes(b"no picture")
-    (tmp_path / "validation/a").mkdir(parents=True)
-    Image.new("RGB", (8, 8)).save(tmp_path / "validation/a/0.png")
-    fields = {"data__source": "folder", "noise__kind": "blur", "noise__rate": 1.0}
-    _, source = open_(str(tmp_path), **fields)
-    batches = pipeline.train_dataset(
-        source, [transforms.ToArray()], batch_size=6, seed=0, max_bad_examples=1
-    )
-    assert next(iter(batches))["image"].shape == (6, 8, 8, 3)
 
 
 @pytest.mark.parametrize(

@@ -158,3 +158,20 @@ def test_to_array():
 def test_impossible_settings(build):
     with pytest.raises(ConfigError):
         build()
+
+
+def test_padded_crop_shifts_and_fills_with_black():
+    image = np.full((6, 6, 3), 200, np.uint8)
+    crop, generator = transforms.PaddedCrop(6, 2), rng()
+    seen = set()
+    for _ in range(400):
+        shifted = np.asarray(crop.random_map(example(image), generator)["image"])
+        assert shifted.shape == (6, 6, 3)
+        rows, columns = np.nonzero(shifted[..., 0])
+        top, left = rows.min(), columns.min()
+        bottom, right = 5 - rows.max(), 5 - columns.max()
+        assert np.all(shifted[top : 6 - bottom, left : 6 - right] == 200)
+        seen.add((top - bottom, left - right))
+    assert seen == {(y, x) for y in range(-2, 3) for x in range(-2, 3)}
+    with pytest.raises(ConfigError, match="at least 0 pixels, given -1"):
+        transforms.PaddedCrop(6, -1)

@@ -1,36 +1,13 @@
 """The page is whole, self-contained and safe to open."""
 
 import base64
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from common.logging.report import write_report
-
-_VOID = {"meta", "img"}
-
-
-class _Page(HTMLParser):
-    def __init__(self):
-        super().__init__()
-        self.open, self.tags, self.links, self.text = [], [], [], []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        if tag not in _VOID:
-            self.open.append(tag)
-        for name, value in attrs:
-            assert not name.startswith("on")
-            if name in ("src", "href", "srcset", "action", "data", "poster"):
-                self.links.append(value)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text.append(data)
+from tests.common.logging import html_page
 
 
 @pytest.fixture
@@ -54,11 +31,7 @@ def page(tmp_path):
         facts={"parameters": 30404872, "command": "python -m a --x='<y>' && b"},
     )
     assert path == tmp_path / "report.html"
-    parser = _Page()
-    parser.source = path.read_text(encoding="utf-8")
-    parser.feed(parser.source)
-    parser.close()
-    return parser
+    return html_page.read(path)
 
 
 def test_every_tag_is_closed_and_nothing_is_fetched(page):

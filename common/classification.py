@@ -11,7 +11,6 @@ import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -20,40 +19,28 @@ import ml_collections
 import numpy as np
 
 from common import config as configs
-from common.data import decode, mixup, randaugment, sources, transforms
-from common.data.normalization import STYLES, normalize
+from common import image_task
+from common.data import mixup, sources
 from common.data.sources import Source
-from common.errors import ConfigError, DataError
+from common.errors import ConfigError
+from common.image_task import ImageTask
 from common.losses import classification as losses
-from common.size import height_width
-from common.task import Batch, LossOutput, Monitor, Task, Variables
+from common.task import Batch, LossOutput, Monitor, Variables
 
-_CROPS = ("random_resized", "padded", "none")
 # Modes of reweighting in which the loss of a batch is put down to its examples.
 _BY_BATCH = ("deferred", "mass_preserving", "unnormalized")
 
 
 def default_config() -> ml_collections.ConfigDict:
-    """Returns the shared defaults with the fields of classification."""
-    config = configs.default()
+    """Returns the defaults of images with the fields of classification."""
+    config = image_task.default_config()
     config.loss = losses.default_options()
-    config.preprocess = ml_collections.ConfigDict()
-    config.preprocess.normalization = "imagenet"  # a key of normalization.STYLES
-    config.preprocess.eval_crop = "official"  # squash, or a fraction such as "0.875"
-    config.augment.crop = "random_resized"  # padded: shifted; none: the whole image
-    config.augment.padding = 4  # pixels, of a padded crop
-    config.augment.flip = True
-    config.augment.randaugment_layers = 0
-    config.augment.randaugment_magnitude = 10.0
-    config.augment.rotate = 0.0  # up to so many degrees
-    config.augment.translate = 0.0  # up to this share of the side
-    config.augment.scale = 0.0  # up to 1 +- this
     config.augment.mixup_alpha = 0.0
     config.augment.cutmix_alpha = 0.0
     return config
 
 
-class Classification(Task):
+class Classification(ImageTask):
     """Classification of images into the classes of a source."""
 
     monitor = Monitor("top1", "max")
@@ -65,16 +52,13 @@ class Classification(Task):
         Raises:
           ConfigError: one of them is unknown or out of range.
         """
-        super().__init__(config)
         sections = ("augment", "preprocess", "loss")
         configs.check_sections(config, default_config(), sections)
-        for name, value, choices in (
-            ("augment.crop", config.augment.crop, _CROPS),
-            ("loss.name", config.loss.name, losses.NAMES),
-            ("preprocess.normalization", config.preprocess.normalization, STYLES),
-        ):
-            if value not in choices:
-                raise ConfigError(configs.unknown(f"config.{name}", value, choices))
+        super().__init__(config)
+        if config.loss.name not in losses.NAMES:
+            raise ConfigError(
+                configs.unknown("config.loss.name", config.loss.name, losses.NAMES)
+            )
         if not 0 <= config.loss.label_smoothing < 1:
             raise ConfigError(
                 f"config.loss.label_smoothing={config.loss.label_smoothing} must be in "
@@ -87,11 +71,6 @@ class Classification(Task):
                 f"config.reweighting.mode={config.reweighting.mode} needs: use "
                 "mode=full, or switch them off"
             )
-        for key, value in config.augment.items():
-            if isinstance(value, float | int) and value < 0:
-                raise ConfigError(f"config.augment.{key}={value} must be at least 0")
-        for split in ("train", "eval"):
-            self.transforms(split)  # their constructors check the rest
 
     @abc.abstractmethod
     def build_model(self, num_classes: int) -> nn.Module:
@@ -106,7 +85,7 @@ class Classification(Task):
 
     @property
     def model(self) -> nn.Module:
-        """The model; modules are cheap descriptions, so it is made on demand."""
+        """The model for this number of classes."""
         return self.build_model(self.num_classes)
 
     def source(self, split: str, data_dir: str | None) -> Source:
@@ -128,45 +107,10 @@ class Classification(Task):
             )
         return source
 
-    def transforms(self, split: str) -> Sequence[Any]:
-        """The host side of the recipe; normalisation and mixup run on the device."""
-        size, augment = self.config.data.image_size, self.config.augment
-        if split == "eval":
-            return [transforms.CenterCrop(size, self._eval_crop), transforms.ToArray()]
-        crop: Any = transforms.Resize(size)
-        if augment.crop == "random_resized":
-            crop = transforms.RandomResizedCrop(size)
-        elif augment.crop == "padded":
-            crop = transforms.PaddedCrop(size, augment.padding)
-        chain: list[Any] = [crop]
-        if augment.flip:
-            chain.append(transforms.RandomFlip())
-        if augment.rotate or augment.translate or augment.scale:
-            chain.append(
-                transforms.RandomAffine(
-                    augment.rotate,
-                    augment.translate,
-                    (1 - augment.scale, 1 + augment.scale),
-                )
-            )
-        if augment.randaugment_layers:
-            chain.append(
-                randaugment.RandAugment(
-                    augment.randaugment_layers, augment.randaugment_magnitude
-                )
-            )
-        return [*chain, transforms.ToArray()]
-
     def batch_spec(self, size: int) -> dict[str, jax.ShapeDtypeStruct]:
         """uint8 images with label and id."""
-        height, width = height_width(self.config.data.image_size)
-        number = jax.ShapeDtypeStruct((size,), jnp.int32)
-        image = jax.ShapeDtypeStruct((size, height, width, 3), jnp.uint8)
-        return {"image": image, "label": number, "id": number}
-
-    def init(self, key: jax.Array, batch: Batch) -> Variables:
-        """Random variables of the model."""
-        return self.model.init(key, self._normalize(batch["image"][:1]), train=False)
+        label = jax.ShapeDtypeStruct((size,), jnp.int32)
+        return {**super().batch_spec(size), "label": label}
 
     def loss(self, variables: Variables, batch: Batch, key: jax.Array) -> LossOutput:
         """The loss with label smoothing and, when switched on, mixed examples.
@@ -182,13 +126,7 @@ class Classification(Task):
             images, targets = mixup.mix(
                 mix_key, images, targets, augment.mixup_alpha, augment.cutmix_alpha
             )
-        logits, model_state = self.model.apply(
-            variables,
-            images,
-            train=True,
-            mutable=[name for name in variables if name != "params"],
-            rngs={"dropout": dropout_key},
-        )
+        logits, model_state = self._train_pass(variables, images, dropout_key)
         return LossOutput(
             loss=self._losses(logits, targets),
             weight_loss=self._losses(logits, plain, weighed_by) if weighed_by else None,
@@ -279,30 +217,12 @@ class Classification(Task):
         names = class_names(home, self.num_classes)
         run = jax.jit(lambda v, x: self._probabilities(self.logits(v, x)))
         lines = []
-        # Read all first: a broken file should not appear after minutes of work.
-        for path, image in zip(paths, [self._read(p) for p in paths], strict=True):
+        for path, image in zip(paths, self._read_all(paths), strict=True):
             row = np.asarray(run(variables, image[None]))[0]
             best = np.argsort(-row, kind="stable")[:5]
             shown = ", ".join(f"{names[k]} {100 * row[k]:.1f} %" for k in best)
             lines.append(f"{path}: {shown}")
         return lines
-
-    @property
-    def _eval_crop(self) -> str | float:
-        crop = self.config.preprocess.eval_crop
-        try:
-            return float(crop)
-        except ValueError:
-            return crop
-
-    def _read(self, path: str) -> np.ndarray:
-        try:
-            example: Any = {"image": decode.decode(path)}
-        except Exception as error:  # Pillow raises many types for broken files.
-            raise DataError(f"cannot read image {path}: {error}") from error
-        for transform in self.transforms("eval"):
-            example = transform.map(example)
-        return example["image"]
 
     def _targets(self, labels: jax.Array) -> jax.Array:
         """Returns what training wants to see: `[B, K]`, smoothed."""
@@ -320,9 +240,6 @@ class Classification(Task):
     def _probabilities(self, logits: jax.Array) -> jax.Array:
         options = self.config.loss
         return losses.probabilities(options.name, logits, options)
-
-    def _normalize(self, images: jax.Array) -> jax.Array:
-        return normalize(images, self.config.preprocess.normalization)
 
 
 def class_names(home: Path, num_classes: int) -> list[str]:

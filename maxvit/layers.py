@@ -192,16 +192,18 @@ class MBConv(Layer):
 
 
 class Head(Layer):
-    """Global average, hidden layer with tanh, classifier."""
+    """Global average, hidden layer with tanh, classifier if there are classes."""
 
     num_classes: int
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps `[B, H, W, C]` to float32 logits `[B, num_classes]`."""
+        """Maps `[B, H, W, C]` to float32 logits `[B, num_classes]`, or to `[B, C]`."""
         x = x.mean((1, 2), dtype=jnp.float32)
         x = self.layer_norm(name="norm")(x)
         x = nn.tanh(self.dense(x.shape[-1], name="hidden")(x))
+        if not self.num_classes:
+            return x.astype(jnp.float32)
         return nn.Dense(
             self.num_classes,
             dtype=jnp.float32,

@@ -50,7 +50,7 @@ class MaxViT(nn.Module):
     to; sizes that divide are faster.
 
     Attributes:
-      num_classes: width of the logits.
+      num_classes: width of the logits; 0: none, but what they would be made of.
       stem_width: channels of the stem.
       depths: blocks per stage; the first block of each stage halves the resolution.
       channels: channels per stage.
@@ -150,7 +150,7 @@ class MaxViT(nn.Module):
           train: as in `features`.
 
         Returns:
-          float32 logits `[B, num_classes]`.
+          float32 logits `[B, num_classes]`, or `[B, C]` without classes.
 
         Raises:
           ConfigError: as in `features`.
@@ -165,7 +165,7 @@ def create(
 
     Args:
       variant: a name in `VARIANTS` or a letter in `ALIASES`.
-      num_classes: width of the logits.
+      num_classes: width of the logits; 0 for a network that ends before them.
       image_size: side, or `(H, W)`. It decides the windows, where they are not
         overridden: as published, the sides of the last stage's map, that is 1/32 of
         the image's (rounded up) in four stages.
@@ -215,7 +215,11 @@ def _check_fields(model: MaxViT) -> None:
             "depths and channels need one entry per stage, got "
             f"{model.depths} and {model.channels}"
         )
-    numbers = ("num_classes", "stem_width", "head_dim", "expansion")
+    if not isinstance(model.num_classes, int) or model.num_classes < 0:
+        raise ConfigError(
+            f"num_classes must be an integer of at least 0, got {model.num_classes!r}"
+        )
+    numbers = ("stem_width", "head_dim", "expansion")
     values = [(name, getattr(model, name)) for name in numbers]
     for name in ("depths", "channels"):
         values += [(name, entry) for entry in getattr(model, name)]

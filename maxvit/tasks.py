@@ -11,11 +11,10 @@ import numpy as np
 from absl import logging
 
 from common import classification
-from common.checkpoint import matching
 from common.size import height_width
 from common.task import Variables
-from maxvit import bias_tables, inference, models
-from maxvit.convert import expectations, files, sizes
+from maxvit import inference, models
+from maxvit.convert import expectations, fitting, sizes
 
 
 class Classification(classification.Classification):
@@ -135,14 +134,4 @@ class Classification(classification.Classification):
           ConfigError: they cannot be converted, or are of another variant.
           DataError: there are no such weights.
         """
-        wanted = dict(matching.leaves(target))
-        loaded = files.load(init_from)
-        found, ours = (
-            sizes.of_shapes({name: tuple(leaf.shape) for name, leaf in arrays.items()})
-            for arrays in (loaded, wanted)
-        )
-        sizes.check(init_from, found, ours)
-        fitted, resized = bias_tables.fit(loaded, wanted)
-        if resized:
-            logging.info("%s: %s", init_from, resized)
-        return fitted
+        return fitting.read(init_from, target)

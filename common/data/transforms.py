@@ -97,6 +97,51 @@ class RandomResizedCrop(RandomMap):
 
 
 @dataclasses.dataclass(frozen=True)
+class RandomCrop(RandomMap):
+    """Crops a random place, all equally likely; pixels stay as they are.
+
+    Attributes:
+      size: of the crop.
+      resize: pixels of either side that the whole image is resized to before, its
+        shape changing, as for NIMA (arXiv 1709.05424); 0 leaves it as it is.
+        What is smaller than the crop then is enlarged, so that no black comes in.
+    """
+
+    size: Size
+    resize: int = 0
+
+    def __post_init__(self):
+        height, width = height_width(self.size)
+        if self.resize and self.resize < max(height, width):
+            raise ConfigError(
+                f"a crop of {height} x {width} does not fit into {self.resize} x "
+                f"{self.resize} pixels"
+            )
+
+    def random_map(self, element: Example, rng: np.random.Generator) -> Example:
+        """Replaces the image by the crop."""
+        image, (height, width) = element["image"], height_width(self.size)
+        if self.resize:
+            image = image.resize((self.resize, self.resize), _BICUBIC)
+        image = _at_least(image, height, width)
+        left = int(rng.integers(image.width - width + 1))
+        top = int(rng.integers(image.height - height + 1))
+        return _with_image(element, image.crop((left, top, left + width, top + height)))
+
+
+def _at_least(image: Image.Image, height: int, width: int) -> Image.Image:
+    """Enlarges an image that is lower or narrower, and keeps its shape."""
+    factor = max(height / image.height, width / image.width)
+    if factor <= 1:
+        return image
+    goal = (
+        max(round(image.width * factor), width),
+        max(round(image.height * factor), height),
+    )
+    return image.resize(goal, _BICUBIC)
+
+
+@dataclasses.dataclass(frozen=True)
 class PaddedCrop(RandomMap):
     """Shifts the picture by up to `padding` pixels; black comes in from outside.
 
@@ -183,7 +228,9 @@ class CenterCrop(Map):
         a fraction in (0, 1], timm's `crop_pct`: resize the short edge to
           `side / crop_pct`, then crop the centre;
         `"squash"`: resize the whole image and let its shape change (the 384- and
-          512-pixel checkpoints).
+          512-pixel checkpoints);
+        `"native"`: crop the centre of the pixels as they are, for what resizing would
+          hide; smaller images are enlarged.
     """
 
     size: Size
@@ -191,13 +238,13 @@ class CenterCrop(Map):
 
     def __post_init__(self):
         height_width(self.size)
-        named = self.crop in ("official", "squash")
+        named = self.crop in ("official", "squash", "native")
         if not named and not (
             isinstance(self.crop, float | int) and 0 < self.crop <= 1
         ):
             raise ConfigError(
-                "a centre crop is 'official', 'squash' or a fraction in (0, 1], given "
-                f"{self.crop!r}"
+                "a centre crop is 'official', 'squash', 'native' or a fraction in "
+                f"(0, 1], given {self.crop!r}"
             )
 
     def map(self, element: Example) -> Example:
@@ -205,6 +252,11 @@ class CenterCrop(Map):
         image, (height, width) = element["image"], height_width(self.size)
         if self.crop == "squash":
             return _with_image(element, image.resize((width, height), _BICUBIC))
+        if self.crop == "native":
+            image = _at_least(image, height, width)
+            left, top = (image.width - width) // 2, (image.height - height) // 2
+            box = (left, top, left + width, top + height)
+            return _with_image(element, image.crop(box))
         if self.crop == "official":
             return _with_image(element, _official_crop(image, height, width))
         return _with_image(element, _timm_crop(image, height, width, float(self.crop)))

@@ -282,7 +282,7 @@ def test_images_that_are_not_square(variables):
     [
         ({"augment__crop": "random_resize"}, "did you mean 'random_resized'"),
         ({"preprocess__normalization": "imagnet"}, "did you mean 'imagenet'"),
-        ({"preprocess__eval_crop": "centre"}, "'official', 'squash' or a fraction"),
+        ({"preprocess__eval_crop": "centre"}, "'squash', 'native' or a fraction"),
         ({"preprocess__eval_crop": "1.5"}, "a fraction in"),
         ({"loss__label_smoothing": 1.0}, r"must be in \[0, 1\)"),
         ({"loss__name": "sigmoids"}, "config.loss.name .*; did you mean 'sigmoid'"),

@@ -270,7 +270,7 @@ def test_few_stages_and_rectangles():
         (lambda: create("tiny", remat="ful"), "did you mean 'full'"),
         (lambda: create("tiny", depths=(2, 2)), "one entry per stage"),
         (lambda: create("tiny", depths=4), "one integer per stage"),
-        (lambda: create("tiny", num_classes=0), "num_classes must be a positive"),
+        (lambda: create("tiny", num_classes=-1), "num_classes must be an integer"),
         (lambda: create("tiny", head_dim=24), "64 do not divide into heads of 24"),
         (lambda: create("tiny", se_ratio=0.001), "leaves nothing of 64"),
         (lambda: create("tiny", drop_path_rate=1.5), r"in \[0, 1\], got 1.5"),

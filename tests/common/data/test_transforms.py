@@ -175,3 +175,40 @@ def test_padded_crop_shifts_and_fills_with_black():
     assert seen == {(y, x) for y in range(-2, 3) for x in range(-2, 3)}
     with pytest.raises(ConfigError, match="at least 0 pixels, given -1"):
         transforms.PaddedCrop(6, -1)
+
+
+def test_random_crop_keeps_pixels_or_resizes_before():
+    image = photo()
+    crop, generator = transforms.RandomCrop((30, 40)), rng()
+    whole, corners = np.asarray(image), set()
+    for _ in range(20):
+        found = np.asarray(crop.random_map({"image": image}, generator)["image"])
+        assert found.shape == (30, 40, 3)
+        hits = np.argwhere(np.all(whole[:-29, :-39] == found[0, 0], -1))
+        matches = [
+            (y, x)
+            for y, x in hits
+            if np.array_equal(whole[y : y + 30, x : x + 40], found)
+        ]
+        assert matches
+        corners.add(matches[0])
+    assert len(corners) > 15
+    squashed = transforms.RandomCrop(64, 64).random_map({"image": image}, rng())
+    expected = image.resize((64, 64), Image.Resampling.BICUBIC)
+    np.testing.assert_array_equal(np.asarray(squashed["image"]), np.asarray(expected))
+    small = image.crop((0, 0, 20, 50))
+    assert crop.random_map({"image": small}, rng())["image"].size == (40, 30)
+    with pytest.raises(ConfigError, match="32 x 40 does not fit into 36 x 36"):
+        transforms.RandomCrop((32, 40), 36)
+
+
+def test_native_centre_crop_keeps_pixels():
+    image = photo()
+    found = transforms.CenterCrop(100, "native").map({"image": image})["image"]
+    expected = np.asarray(image)[137:237, 200:300]
+    np.testing.assert_array_equal(np.asarray(found), expected)
+    small = image.crop((0, 0, 50, 200))
+    assert transforms.CenterCrop(100, "native").map({"image": small})["image"].size == (
+        100,
+        100,
+    )

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
+from ml_collections import config_dict
 
 from common import config as configs
 from common.data import decode, randaugment, transforms
@@ -32,6 +33,8 @@ def default_config() -> ml_collections.ConfigDict:
     config.preprocess.normalization = "imagenet"  # a key of normalization.STYLES
     # squash, native (no resizing), or a fraction such as "0.875"
     config.preprocess.eval_crop = "official"
+    # Side or (height, width) of evaluation images; None: data.image_size.
+    config.preprocess.eval_size = config_dict.placeholder(object)
     # random: of the image, see `resize`; padded: shifted; none: the whole image
     config.augment.crop = "random_resized"
     config.augment.resize = 0  # pixels of either side before a random crop; 0: as it is
@@ -79,6 +82,7 @@ class ImageTask(Task):
         """The host side of the recipe; normalisation and mixup run on the device."""
         size, augment = self.config.data.image_size, self.config.augment
         if split == "eval":
+            size = self.config.preprocess.eval_size or size
             return [transforms.CenterCrop(size, self._eval_crop), transforms.ToArray()]
         chain: list[Any] = [self._train_crop(size)]
         if augment.flip:

@@ -27,6 +27,7 @@ FILES = sorted(
 # Package -> its tasks, as its main.py names them.
 TASKS = {
     "compression": {"tables": "compression.tasks:Tables"},
+    "iqa": {"nima": "iqa.nima:Nima"},
     "maxim": {"restoration": "maxim.tasks:Restoration"},
     "maxvit": {"classification": "maxvit.tasks:Classification"},
     "robust": {"classification": "robust.classification:Classification"},
@@ -38,6 +39,8 @@ ARGUMENTS = {
     "configs/compression/imagenet_accuracy.py": ("T", "B"),
     "configs/compression/kodak.py": ("4:4:4", "4:2:0"),
     "configs/compression/photos.py": ("4:4:4", "subsampling=4:2:2"),
+    "configs/iqa/ava.py": ("maxvit_tiny", "maxvit_tiny,image_size=384", "resnet50"),
+    "configs/iqa/rated_photos.py": ("cnniqa", "resnet18"),
     "configs/maxim/deblur.py": ("GoPro,one_gpu", "RealBlur_R", "RealBlur_J", "REDS"),
     "configs/maxim/dehaze.py": ("ITS", "OTS"),
     "configs/maxim/denoise.py": ("SIDD", "SIDD,one_gpu"),
@@ -68,6 +71,7 @@ ARGUMENTS = {
 # One file per package goes through the whole loop, with evaluation and report.
 WHOLE_RUN = (
     "configs/compression/photos.py",
+    "configs/iqa/rated_photos.py",
     "configs/maxim/photos.py",
     "configs/maxvit/digits.py",
     "configs/robust/digits.py",
@@ -202,6 +206,10 @@ def test_smoke_takes_one_step(path):
         assert metrics["loss"] == pytest.approx(chance[config.loss.name], rel=0.3)
         heads = (p.get("head", p)["logits"] for p in (params, after.params))
         params, trained = heads
+    elif config.task == "nima":
+        # All scores equally likely, against votes on one side or in the middle.
+        assert 0.05 < metrics["loss"] < 0.55
+        params, trained = params["head"], after.params["head"]
     else:
         # Small weights leave the images nearly as they are.
         assert 5 < metrics["psnr"] < 40

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from common.config import unknown
 from common.errors import ConfigError
+from common.size import Size
 
 STEMS = ("imagenet", "cifar")
 
@@ -121,7 +122,7 @@ class ResNet(nn.Module):
       block: of which class.
       depths: blocks of each stage.
       widths: of each stage.
-      num_classes: width of the logits.
+      num_classes: width of the logits; 0: none, but what they would be made of.
       stem: "imagenet", a 7 x 7 convolution and a pool that leave a quarter of the size;
         or "cifar", a 3 x 3 convolution at full size.
       dtype: of activations.
@@ -136,7 +137,7 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
-        """`[B, H, W, 3]` -> float32 logits `[B, num_classes]`."""
+        """`[B, H, W, 3]` -> float32 logits `[B, num_classes]`, or `[B, C]`."""
         layers = _Layers(train, self.dtype)
         # Blocks that norm what they read leave the last norm to the network.
         norm_first = self.block is not PreActivationBlock
@@ -156,6 +157,8 @@ class ResNet(nn.Module):
         if not norm_first:
             x = nn.relu(layers.norm("bn1")(x))
         x = jnp.mean(x.astype(jnp.float32), (1, 2))
+        if not self.num_classes:
+            return x
         return nn.Dense(self.num_classes, dtype=jnp.float32, name="fc")(x)
 
 
@@ -182,7 +185,7 @@ def create(
 
     Args:
       variant: one of `VARIANTS`.
-      num_classes: width of the logits.
+      num_classes: width of the logits; 0 for a network that ends before them.
       dtype: of activations.
       stem: one of `STEMS`; by default the variant's. For images of 32 pixels people
         give the wide networks the stem "cifar".
@@ -196,3 +199,15 @@ def create(
     if stem is not None and stem not in STEMS:
         raise ConfigError(unknown("stem", stem, STEMS))
     return ResNet(block, depths, widths, num_classes, stem or usual, jnp.dtype(dtype))
+
+
+def backbone(
+    variant: str,
+    num_classes: int,
+    image_size: Size,
+    dtype: Any = "float32",
+    stem: str | None = None,
+) -> ResNet:
+    """Returns a network for any size of image, as the registry asks for one."""
+    del image_size
+    return create(variant, num_classes, dtype, stem)

@@ -56,7 +56,7 @@ class PhotoTiles:
         self.class_names = tuple(Path(path).stem for path, _ in photographs)
         self._examples: list[dict[str, Any]] = []
         for label, (path, factor) in enumerate(photographs):
-            pixels = _shrink(path, factor)
+            pixels = shrink(path, factor)
             held_out = _draw(pixels, np.random.default_rng((split_seed, label)))
             places = held_out if split == "eval" else _between(pixels, held_out)
             if not places:
@@ -79,7 +79,7 @@ class PhotoTiles:
         return dict(self._examples[index])
 
 
-def _shrink(path: str, factor: float) -> np.ndarray:
+def shrink(path: str, factor: float) -> np.ndarray:
     """Reads an image and averages its pixels to a smaller one, uint8."""
     image = decode(path)
     size = int(image.width / factor), int(image.height / factor)

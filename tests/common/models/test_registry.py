@@ -1,13 +1,81 @@
-"""Names stand for classifiers, which are imported when they are asked for."""
+"""Names stand for networks, which are imported when they are asked for."""
 
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from common.classification import Classification
 from common.errors import ConfigError
 from common.models import registry
+
+# Name -> width of the features, and parameters with 1,000 classes.
+COUNTS = {
+    "resnet18": (512, 11_689_512),
+    "resnet34": (512, 21_797_672),
+    "resnet50": (2048, 25_557_032),
+    "maxvit_tiny": (512, 30_916_528),
+    "maxvit_small": (768, 68_927_956),
+}
+
+
+def described(name, num_classes, side=224):
+    """Shapes of variables and output, and the number of parameters."""
+    network = registry.backbone(name, num_classes, image_size=side)
+    images = jax.ShapeDtypeStruct((2, side, side, 3), jnp.float32)
+    variables = jax.eval_shape(network.init, jax.random.key(0), images)
+    out = jax.eval_shape(network.apply, variables, images)
+    count = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+    return out, count
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_published_sizes(name):
+    width, count = COUNTS[name]
+    logits, found = described(name, 1000)
+    assert (logits.shape, found) == ((2, 1000), count)
+    features, without = described(name, 0)
+    assert features.shape == (2, width)
+    assert features.dtype == jnp.float32
+    assert found - without == 1000 * (width + 1)
+
+
+@pytest.mark.parametrize("name", ["resnet20", "maxvit_testing", "cnniqa"])
+def test_logits_are_a_dense_layer_on_the_features(name):
+    options = {"hidden": 16, "kernels": 4} if name == "cnniqa" else {}
+    networks = [
+        registry.backbone(name, classes, image_size=64, **options) for classes in (0, 7)
+    ]
+    images = jax.random.normal(jax.random.key(1), (2, 64, 64, 3))
+    variables = networks[1].init(jax.random.key(0), images)
+    features, logits = (network.apply(variables, images) for network in networks)
+    last = {
+        "resnet20": lambda p: p["fc"],
+        "maxvit_testing": lambda p: p["head"]["logits"],
+        "cnniqa": lambda p: p["logits"],
+    }[name](variables["params"])
+    expected = features @ last["kernel"] + last["bias"]
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_every_entry_can_be_found():
+    for entry in registry.BACKBONES.values():
+        assert callable(registry._resolve(entry.create))
+        assert entry.weights is None or callable(registry._resolve(entry.weights))
+
+
+def test_mistakes():
+    with pytest.raises(ConfigError, match="did you mean 'resnet50'"):
+        registry.backbone("resnet5")
+    with pytest.raises(ConfigError, match="unknown field of CnnIqa 'hiden'"):
+        registry.backbone("cnniqa", hiden=3)
+    with pytest.raises(ConfigError, match="unknown MaxViT field"):
+        registry.backbone("maxvit_tiny", width=3)
+    with pytest.raises(ConfigError, match="published weights of cnniqa are not read"):
+        registry.read_weights("cnniqa", "file.npz", {})
 
 
 @pytest.mark.parametrize("name", registry.CLASSIFIERS)
@@ -25,7 +93,7 @@ def test_unknown_name_is_answered_with_the_closest():
 def test_nothing_is_imported_before_it_is_asked_for():
     code = (
         "import sys; from common.models import registry; "
-        "packages = {n.split(':')[0].split('.')[0] for n in registry.CLASSIFIERS."
-        "values()}; sys.exit(bool({'jax', *packages} & set(sys.modules)))"
+        "names = [*registry.CLASSIFIERS.values(), *(b.create for b in registry."
+        "BACKBONES.values())]; packages = {n.split(':')[0] for n in names}; sys.exit(bool({'jax', *packages} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,1 @@
+"""Image quality: what people prefer, learned from votes and scores."""

@@ -94,6 +94,7 @@ def test_nothing_is_imported_before_it_is_asked_for():
     code = (
         "import sys; from common.models import registry; "
         "names = [*registry.CLASSIFIERS.values(), *(b.create for b in registry."
-        "BACKBONES.values())]; packages = {n.split(':')[0] for n in names}; sys.exit(bool({'jax', *packages} & set(sys.modules)))"
+        "BACKBONES.values())]; packages = {n.split(':')[0] for n in names}; "
+        "sys.exit(bool({'jax', *packages} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

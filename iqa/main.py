@@ -7,6 +7,7 @@ if __name__ == "__main__":
         package="iqa",
         summary="Image quality as people see it: NIMA, preferences, rankings.",
         tasks={"nima": "iqa.nima:Nima"},
-        modes={"rank_study": "iqa.rank_study:run"},
+        modes={"rank_study": "iqa.rank_study:run", "score": "iqa.score:run"},
         experiments={"check": ("iqa.check:run", "configs/iqa/ava.py")},
+        flags="iqa.flags",
     )

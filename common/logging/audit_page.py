@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,26 +10,15 @@ from typing import Any
 from PIL import Image
 
 from common import atomic
-from common.logging import page
+from common.logging import page, thumbnails
 
-_SIDE = 144  # pixels of a thumbnail's longer side, at most
-_STYLE = """
-.examples { list-style: none; margin: 0; padding: 0; display: grid; gap: .75rem;
-  grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); }
-.examples li { padding: .6rem; overflow: hidden; font-size: .85rem; }
-.examples .shown { height: 9rem; display: grid; place-items: center;
-  background: var(--code); border-radius: 6px; margin-bottom: .5rem; }
-.examples img { max-width: 100%; max-height: 9rem; object-fit: contain; }
-.examples img.small { width: 8rem; height: 8rem; image-rendering: pixelated; }
-.examples p { margin: .1rem 0; overflow-wrap: anywhere; }
-.examples b { font-weight: 650; }
-.examples .file { color: var(--soft); font-size: .75rem; user-select: all;
-  font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
+_STYLE = (
+    thumbnails.STYLE
+    + """
 .examples .wrong { box-shadow: inset 0 3px #c64600; }
 .examples .right { box-shadow: inset 0 3px #007a5a; }
-.note { max-width: 44rem; }
-.note p { margin: .4rem 0; }
 """
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +69,10 @@ def write(
     body = [
         page.section("Weights", page.cards(measures)),
         page.section("How to read it", _explanation(entries, count)),
-        page.section(f"The {len(entries)} lowest weights", _examples(entries)),
+        page.section(
+            f"The {len(entries)} lowest weights",
+            thumbnails.grid([*map(_example, entries)]),
+        ),
         page.section("Spread", "".join(page.figure(p, c) for c, p in pictures)),
         page.section("Classes", _classes(classes)),
     ]
@@ -114,12 +105,6 @@ def _explanation(entries: Sequence[Entry], count: int) -> str:
     return f'<div class="note">{text}</div>'
 
 
-def _examples(entries: Sequence[Entry]) -> str:
-    if not entries:
-        return ""
-    return f'<ol class="examples">{"".join(map(_example, entries))}</ol>'
-
-
 def _example(entry: Entry) -> str:
     lines = []
     if entry.label is not None:
@@ -130,35 +115,10 @@ def _example(entry: Entry) -> str:
     if entry.truth is not None and entry.truth != entry.label:
         lines.append(f"in truth <b>{page.escape(entry.truth)}</b>")
     lines.append(f"weight {entry.weight:.2g}")
-    short = entry.name.replace("\\", "/").rsplit("/", 1)[-1]
-    text = "".join(f"<p>{line}</p>" for line in lines)
     mark = ""
     if entry.truth is not None:
-        mark = " right" if entry.truth == entry.label else " wrong"
-    return (
-        f'<li class="card{mark}"><div class="shown">{_thumbnail(entry, short)}</div>'
-        f'{text}<p class="file" title="{page.escape(entry.name)}">'
-        f"{page.escape(short)}</p></li>\n"
-    )
-
-
-def _thumbnail(entry: Entry, short: str) -> str:
-    if entry.image is None:
-        return "<span>cannot be read</span>"
-    image, content = entry.image.copy(), io.BytesIO()
-    small = max(image.size) < 64
-    image.thumbnail((_SIDE, _SIDE))
-    if small:
-        image.save(content, "PNG")
-    else:
-        image.convert("RGB").save(content, "JPEG", quality=80)
-    kind = "image/png" if small else "image/jpeg"
-    what = entry.label or "example"
-    return (
-        f'<img alt="{page.escape(f"{what}: {short}")}" '
-        f'class="{"small" if small else "large"}" loading="lazy" '
-        f'src="{page.data_uri(content.getvalue(), kind)}">'
-    )
+        mark = "right" if entry.truth == entry.label else "wrong"
+    return thumbnails.card(entry.image, entry.name, lines, mark)
 
 
 def _classes(classes: Sequence[tuple[str, float, float]]) -> str:

@@ -32,6 +32,7 @@ benchmark: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.jpeg_codec
 	$(BIN)/python -m benchmarks.jpeg_tables
 	$(BIN)/python -m benchmarks.reweighting
+	$(BIN)/python -m benchmarks.rank_centrality
 
 clean:
 	rm -rf $(VENV) runs

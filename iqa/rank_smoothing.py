@@ -19,6 +19,7 @@ where they take arrays. `iqa.ranking` runs them on checked comparisons.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -71,6 +72,7 @@ def transition_rates(
     )
 
 
+@functools.partial(jax.jit, static_argnames=("num_items", "max_iterations"))
 def rank_centrality(
     num_items: int,
     first: jax.Array,
@@ -119,6 +121,9 @@ def rank_centrality(
     return jax.lax.while_loop(going, step, start)[0]
 
 
+@functools.partial(
+    jax.jit, static_argnames=("num_items", "l2", "method", "max_iterations")
+)
 def bradley_terry(
     num_items: int,
     first: jax.Array,

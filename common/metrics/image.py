@@ -1,4 +1,7 @@
-"""PSNR, SSIM and MS-SSIM on the host, in float64, and conversions before them."""
+"""PSNR, SSIM and MS-SSIM on the host, in float64, and conversions before them.
+
+They compare an image with another. What needs no other is in `common.metrics.niqe`.
+"""
 
 from __future__ import annotations
 
@@ -211,13 +214,11 @@ def _one_scale(x: np.ndarray, y: np.ndarray, data_range: float) -> tuple[float, 
 
 def _all_scales(x: np.ndarray, y: np.ndarray, data_range: float) -> float:
     """Returns the multi-scale similarity of one channel."""
-    means = []
-    for scale in range(len(_SCALE_WEIGHTS)):
-        if scale:
-            x, y = _halved(x), _halved(y)
-        similarity, contrast = _one_scale(x, y, data_range)
-        means.append(contrast)
-    means[-1] = similarity
+    scores = [_one_scale(x, y, data_range)]
+    for _ in _SCALE_WEIGHTS[1:]:
+        x, y = _halved(x), _halved(y)
+        scores.append(_one_scale(x, y, data_range))
+    means = [contrast for _, contrast in scores[:-1]] + [scores[-1][0]]
     return float(np.prod(np.maximum(means, 0) ** _SCALE_WEIGHTS))
 
 

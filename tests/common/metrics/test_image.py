@@ -65,6 +65,14 @@ def test_psnr_by_hand(photo):
     assert math.isnan(metrics.psnr(np.full((4, 4), np.nan), np.zeros((4, 4))))
 
 
+@pytest.mark.parametrize("channels", [slice(None), 1])
+def test_psnr_is_that_of_scikit_image(channels, photo):
+    noisy = np.clip(photo + 20 * normal("psnr", photo.shape), 0, 255).astype(np.uint8)
+    a, b = photo[..., channels], noisy[..., channels]
+    expected = peer.peak_signal_noise_ratio(a, b)
+    assert metrics.psnr(b, a) == pytest.approx(expected, abs=1e-12)
+
+
 def wang_ssim(x, y):
     """The definition of Wang et al. 2004, one channel, written out."""
     taps = np.exp(-((np.arange(11) - 5) ** 2) / (2 * 1.5**2))
@@ -102,18 +110,20 @@ def test_ssim_of_the_smallest_image_and_of_a_smaller_one(photo):
     assert math.isnan(metrics.ssim(a[:, :10], b[:, :10]))
 
 
-def test_ssim_is_that_of_scikit_image(photo):
-    noisy = photo + 20 * normal("ssim", photo.shape)
+@pytest.mark.parametrize("channels", [slice(None), 1])
+def test_ssim_is_that_of_scikit_image(channels, photo):
+    noisy = (photo + 20 * normal("ssim", photo.shape))[..., channels]
+    clean = photo[..., channels]
     expected = peer.structural_similarity(
-        photo.astype(np.float64),
+        clean.astype(np.float64),
         noisy.astype(np.float64),
         data_range=255,
-        channel_axis=-1,
+        channel_axis=-1 if clean.ndim == 3 else None,
         gaussian_weights=True,
         sigma=1.5,
         use_sample_covariance=False,
     )
-    assert metrics.ssim(noisy, photo) == pytest.approx(expected, abs=1e-12)
+    assert metrics.ssim(noisy, clean) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", MS_SSIM)

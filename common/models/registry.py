@@ -52,11 +52,33 @@ BACKBONES: Mapping[str, Backbone] = {
         f"maxvit_{name}": _maxvit(name)
         for name in ("testing", "tiny", "small", "base", "large", "xlarge")
     },
+    "resnet20": Backbone("common.models.resnet:backbone", "resnet20"),
     **{
-        name: Backbone("common.models.resnet:backbone", name)
-        for name in ("resnet18", "resnet20", "resnet34", "resnet50")
+        name: Backbone(
+            "common.models.resnet:backbone", name, "common.models.resnet_weights:read"
+        )
+        for name in ("resnet18", "resnet34", "resnet50")
     },
+    **{
+        name: Backbone("common.models.vgg:backbone", name, "common.models.vgg:read")
+        for name in ("vgg16", "vgg19")
+    },
+    **{
+        name: Backbone(
+            "common.models.keras_backbone:backbone",
+            name,
+            "common.models.keras_weights:read",
+        )
+        for name in ("mobilenet_v2", "densenet121", "efficientnet_b0")
+    },
+    "inception_v2": Backbone(
+        "common.models.inception:backbone",
+        "inception_v2",
+        "common.models.inception_weights:read",
+    ),
     "cnniqa": Backbone("common.models.cnniqa:create", "cnniqa"),
+    # Any of the others behind a learned resizer; its fields say which.
+    "resized": Backbone("resizer.models:create", "resized", "resizer.weights:read"),
 }
 
 

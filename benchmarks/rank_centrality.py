@@ -43,7 +43,7 @@ def seconds(call: Callable[[], Any]) -> float:
 
 def against_choix() -> None:
     """Prints medians and their ratio."""
-    import choix
+    import choix  # pyrefly: ignore[missing-import]
 
     rows = draw(1_000, 20_000)
     pairs = [tuple(row) for row in rows.tolist()]

@@ -82,8 +82,8 @@ class ImageTask(Task):
         """The host side of the recipe; normalisation and mixup run on the device."""
         size, augment = self.config.data.image_size, self.config.augment
         if split == "eval":
-            size = self.config.preprocess.eval_size or size
-            return [transforms.CenterCrop(size, self._eval_crop), transforms.ToArray()]
+            crop = transforms.CenterCrop(self._eval_size, self._eval_crop)
+            return [crop, transforms.ToArray()]
         chain: list[Any] = [self._train_crop(size)]
         if augment.flip:
             chain.append(transforms.RandomFlip())
@@ -109,6 +109,11 @@ class ImageTask(Task):
         image = jax.ShapeDtypeStruct((size, height, width, 3), jnp.uint8)
         return {"image": image, "id": jax.ShapeDtypeStruct((size,), jnp.int32)}
 
+    def inference_spec(self) -> jax.ShapeDtypeStruct:
+        """One uint8 image of the size of evaluation."""
+        height, width = height_width(self._eval_size)
+        return jax.ShapeDtypeStruct((1, height, width, 3), jnp.uint8)
+
     def init(self, key: jax.Array, batch: Batch) -> Variables:
         """Random variables of the model."""
         return self.model.init(key, self._normalize(batch["image"][:1]), train=False)
@@ -123,6 +128,10 @@ class ImageTask(Task):
             case "padded":
                 return transforms.PaddedCrop(size, augment.padding)
         return transforms.Resize(size)
+
+    @property
+    def _eval_size(self) -> Any:
+        return self.config.preprocess.eval_size or self.config.data.image_size
 
     @property
     def _eval_crop(self) -> str | float:

@@ -237,8 +237,9 @@ def _help(package: _Package) -> str:
     if package.presets:
         predict += f"\n  {command} --mode=predict --task=NAME --input=DIR --output=DIR"
     own_modes = (*package.modes, *package.experiments)
-    calls = ((mode, package.readers().get(mode, "")) for mode in own_modes)
-    own = "".join(f"\n  {command} --mode={m} {words}".rstrip() for m, words in calls)
+    readers = package.readers()
+    calls = ((mode, readers.get(mode, "[--workdir=DIR]")) for mode in own_modes)
+    own = "".join(f"\n  {command} --mode={m} {words}" for m, words in calls)
     further = FLAGS.module_help(sys.modules[package.flags]) if package.flags else ""
     return f"""{package.summary}
 

@@ -121,7 +121,7 @@ def export(
 ) -> Path:
     """Writes the task's inference function to `inference.jaxexport` in `workdir`."""
     variables, where = find_variables(on_one_device(task, config), workdir, init_from)
-    images = task.batch_spec(1)["image"]
+    images = task.inference_spec()
     path = Path(workdir) / "inference.jaxexport"
     exports.write(path, task.inference(variables), images)
     exported = exports.read(path)  # what was written can be read

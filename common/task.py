@@ -116,13 +116,17 @@ class Task(abc.ABC):
     def inference(self, variables: Variables) -> Callable[[jax.Array], Any]:
         """Returns the function that `--mode=export` writes: images -> outputs.
 
-        Its input is as `batch_spec` has it.
+        Its input is as `inference_spec` has it.
 
         Raises:
           ConfigError: this task has none.
         """
         del variables
         raise ConfigError(f"{type(self).__name__} has no function to export")
+
+    def inference_spec(self) -> jax.ShapeDtypeStruct:
+        """Returns the images that `inference` takes, one of them."""
+        return self.batch_spec(1)["image"]
 
     @abc.abstractmethod
     def source(self, split: str, data_dir: str | None) -> Source:

@@ -154,7 +154,7 @@ def _learn(
 
 
 def _lines(rows: Rows) -> list[tuple[str, ...]]:
-    lines = []
+    lines: list[tuple[str, ...]] = []
     for (k, degree, eps, ranking), found in rows.items():
         error, accuracy = found["error"], found["accuracy"]
         for column, a in enumerate(A):

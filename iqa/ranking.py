@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
@@ -33,11 +34,11 @@ class Ranking:
     def probability(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Returns how likely the first wins, `[E]`; NaN across components."""
         with jax.enable_x64(True):
-            return np.asarray(
-                rank_smoothing.rankwise_probability(
-                    self.log_scores, first, second, self.components
-                )
+            scores, groups = map(jnp.asarray, (self.log_scores, self.components))
+            found = rank_smoothing.rankwise_probability(
+                scores, jnp.asarray(first), jnp.asarray(second), groups
             )
+            return np.asarray(found)
 
 
 def rank(

@@ -1,7 +1,7 @@
 """`--mode=score`: a table of the quality of images, the best first.
 
 Without a reference a run of `iqa.nima` gives the scores; with one there are PSNR, SSIM
-and MS-SSIM, too.
+and MS-SSIM, too, and a run of `iqa.preference_task` can score.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import ml_collections
 import numpy as np
 from absl import logging
 from tqdm import tqdm
@@ -24,18 +26,20 @@ from common.errors import ConfigError, DataError
 from common.logging import page, thumbnails
 from common.metrics import image as image_metrics
 from common.runtime import setup_runtime
-from iqa import flags, nima
+from common.task import Task
+from iqa import flags, nima, preference_task
 
 PAGE, TABLE = "scores.html", "scores"
 LIMIT = 400  # images on the page: it stays a few megabytes
-_TASK = "nima"
 # What is measured against a reference, most like people's judgement first.
 _WITH_REFERENCE: Mapping[str, Callable[..., float]] = {
     "ms_ssim": image_metrics.ms_ssim,
     "ssim": image_metrics.ssim,
     "psnr": image_metrics.psnr,
 }
-_DIGITS = {"ms_ssim": 4, "ssim": 4}
+_DIGITS = {"ms_ssim": 4, "ssim": 4, "preference": 4}
+# Scores of a file, and of its reference where it has one, by their names.
+_Judge = Callable[[Path, Path | None], dict[str, float]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +59,8 @@ def run(workdir: str | None) -> str:
     the others scored.
 
     Args:
-      workdir: of a run of NIMA, whose model scores without a reference.
+      workdir: of a run of NIMA, whose model scores without a reference, or of a
+        preference metric, which needs them.
 
     Raises:
       ConfigError: neither a run nor references are given.
@@ -70,7 +75,7 @@ def run(workdir: str | None) -> str:
     setup_runtime(None, None, None)
     images = _list(Path(options.input).expanduser(), "input")
     references = _references(options.reference, images)
-    judge = _judge(workdir) if workdir is not None else None
+    judge = None if workdir is None else _judge(workdir, bool(options.reference))
     scored, skipped = _score_all(images, references, judge)
     if not scored:
         raise DataError(f"none of the {len(images)} images could be scored")
@@ -88,10 +93,12 @@ def _list(root: Path, flag: str) -> dict[str, Path]:
     return {e.image: root / e.image for e in ImagesSource.find(str(root))}
 
 
-def _references(given: str | None, images: Mapping[str, Path]) -> dict[str, Path]:
-    """Returns the reference of each image that has one."""
+def _references(
+    given: str | None, images: Mapping[str, Path]
+) -> dict[str, Path] | None:
+    """Returns the reference of each image that has one; None when none are given."""
     if given is None:
-        return {}
+        return None
     root = Path(given).expanduser()
     found = _list(root, "reference")
     if root.is_file():
@@ -104,22 +111,29 @@ def _references(given: str | None, images: Mapping[str, Path]) -> dict[str, Path
     }
 
 
-def _judge(workdir: str) -> Callable[[Path], dict[str, float]]:
+def _judge(workdir: str, has_references: bool) -> _Judge:
     """Returns what scores a file by the model of a run."""
     config = configs.load(workdir)
     if config is None:
         raise DataError(f"no run to score with: no {workdir}/config.json")
-    if config.task != _TASK:
+    if config.task not in _JUDGES:
         raise ConfigError(
             f"{workdir} is a run of config.task={config.task}; --mode=score needs one "
-            f"of {_TASK}"
+            f"of {' or '.join(_JUDGES)}"
         )
-    task = nima.Nima(config)
-    variables, _ = modes.find_variables(
-        modes.on_one_device(task, config), workdir, None
-    )
+    if config.task == "preference" and not has_references:
+        raise ConfigError(
+            f"the metric of {workdir} compares with references: --reference=DIR"
+        )
+    return _JUDGES[config.task](config, workdir)
 
-    def judge(path: Path) -> dict[str, float]:
+
+def _nima(config: ml_collections.ConfigDict, workdir: str) -> _Judge:
+    task = nima.Nima(config)
+    variables = _variables(task, config, workdir)
+
+    def judge(path: Path, reference: Path | None) -> dict[str, float]:
+        del reference
         (shares,) = task.predict_shares(variables, [str(path)])
         return {
             "mean": float(nima.score_mean(shares)),
@@ -129,23 +143,46 @@ def _judge(workdir: str) -> Callable[[Path], dict[str, float]]:
     return judge
 
 
+def _preference(config: ml_collections.ConfigDict, workdir: str) -> _Judge:
+    task = preference_task.Preference(config)
+    variables = _variables(task, config, workdir)
+
+    def judge(path: Path, reference: Path | None) -> dict[str, float]:
+        assert reference is not None
+        target, image = _pair(path, reference)
+        return {"preference": task.score(variables, target, image)}
+
+    return judge
+
+
+_JUDGES: Mapping[str, Callable[[ml_collections.ConfigDict, str], _Judge]] = {
+    "nima": _nima,
+    "preference": _preference,
+}
+
+
+def _variables(task: Task, config: ml_collections.ConfigDict, workdir: str) -> Any:
+    experiment = modes.on_one_device(task, config)
+    return modes.find_variables(experiment, workdir, None)[0]
+
+
 def _score_all(
     images: Mapping[str, Path],
-    references: Mapping[str, Path],
-    judge: Callable[[Path], dict[str, float]] | None,
+    references: Mapping[str, Path] | None,
+    judge: _Judge | None,
 ) -> tuple[list[Scored], list[str]]:
     """Returns the scored images, and the names of the others."""
     scored, skipped = [], []
-    compared = bool(references) or judge is None
     for name, path in tqdm(
         images.items(), unit="image", disable=not sys.stderr.isatty()
     ):
         try:
-            if compared and name not in references:
+            reference = references.get(name) if references is not None else None
+            if references is not None and reference is None:
                 raise DataError(f"{name} has no reference")
-            scores = judge(path) if judge is not None else {}
-            if compared:
-                scores |= _compare(path, references[name])
+            scores = judge(path, reference) if judge is not None else {}
+            if reference is not None:
+                scores |= _compare(path, reference)
         except DataError as error:
             logging.error("%s", error)
             skipped.append(name)
@@ -155,13 +192,19 @@ def _score_all(
 
 
 def _compare(path: Path, reference: Path) -> dict[str, float]:
+    target, image = _pair(path, reference)
+    return {name: metric(image, target) for name, metric in _WITH_REFERENCE.items()}
+
+
+def _pair(path: Path, reference: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the pixels of a reference and of what is compared with it."""
     image, target = (_read(p) for p in (path, reference))
     if image.shape != target.shape:
         raise DataError(
             f"{path} is {image.shape[1]} x {image.shape[0]} and its reference "
             f"{reference} {target.shape[1]} x {target.shape[0]} pixels"
         )
-    return {name: metric(image, target) for name, metric in _WITH_REFERENCE.items()}
+    return target, image
 
 
 def _read(path: Path) -> np.ndarray:

@@ -27,7 +27,10 @@ FILES = sorted(
 # Package -> its tasks, as its main.py names them.
 TASKS = {
     "compression": {"tables": "compression.tasks:Tables"},
-    "iqa": {"nima": "iqa.nima:Nima"},
+    "iqa": {
+        "nima": "iqa.nima:Nima",
+        "preference": "iqa.preference_task:Preference",
+    },
     "maxim": {"restoration": "maxim.tasks:Restoration"},
     "maxvit": {"classification": "maxvit.tasks:Classification"},
     "robust": {"classification": "robust.classification:Classification"},
@@ -40,6 +43,8 @@ ARGUMENTS = {
     "configs/compression/kodak.py": ("4:4:4", "4:2:0"),
     "configs/compression/photos.py": ("4:4:4", "subsampling=4:2:2"),
     "configs/iqa/ava.py": ("maxvit_tiny", "maxvit_tiny,image_size=384", "resnet50"),
+    "configs/iqa/ciqa.py": ("distance", "concatenation,backbone=resnet50"),
+    "configs/iqa/preference_photos.py": ("three", "one", "model=concatenation"),
     "configs/iqa/rated_photos.py": ("cnniqa", "resnet18"),
     "configs/maxim/deblur.py": ("GoPro,one_gpu", "RealBlur_R", "RealBlur_J", "REDS"),
     "configs/maxim/dehaze.py": ("ITS", "OTS"),
@@ -210,6 +215,10 @@ def test_smoke_takes_one_step(path):
         # All scores equally likely, against votes on one side or in the middle.
         assert 0.05 < metrics["loss"] < 0.55
         params, trained = params["head"], after.params["head"]
+    elif config.task == "preference":
+        # Even odds of shares: no more than log(2), but for small random weights.
+        assert 0.3 < metrics["loss"] < 0.8
+        trained = after.params
     else:
         # Small weights leave the images nearly as they are.
         assert 5 < metrics["psnr"] < 40

@@ -204,7 +204,7 @@ def test_help_shows_how_its_modes_are_called():
     assert code == 0
     lines = [line.partition("-m toy.main ")[2] for line in out.splitlines()]
     assert "--mode=paint --input=DIR --toy_colour=NAME" in lines
-    assert "--mode=count" in lines
+    assert "--mode=count [--workdir=DIR]" in lines
     assert "--toy_colour: What to paint with." in out
     assert "--input: Image file" in out
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from common.checkpoint import weights
+from common.data import decode
 from common.errors import ConfigError
 from common.models import registry
 from iqa import nima, rated_photos, raters
@@ -200,3 +201,17 @@ def test_rated_photos_get_worse_level_by_level():
     assert len(shown) == 13
     assert held_out == {"astronaut", "coffee", "china"}
     assert not shown & held_out
+
+
+def test_evaluation_on_larger_images_than_training():
+    task = Nima(config_of(preprocess__eval_size=48))
+    assert task.batch_spec(2)["image"].shape == (2, 32, 32, 3)
+    assert task.inference_spec().shape == (1, 48, 48, 3)
+    example = {"image": decode.decode(rated_photos.RatedPhotos("eval")[0]["image"])}
+    for split, side in (("train", 32), ("eval", 48)):
+        found = dict(example)
+        for transform in task.transforms(split):
+            rng = np.random.default_rng(0)
+            random = hasattr(transform, "random_map")
+            found = transform.random_map(found, rng) if random else transform.map(found)
+        assert found["image"].shape == (side, side, 3)

@@ -2,6 +2,7 @@
 
 import types
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
@@ -10,6 +11,8 @@ from skimage import data
 from common.errors import ConfigError, DataError
 from common.metrics import image as metrics
 from iqa import flags, score
+from iqa.preference_config import default_config
+from iqa.preference_task import Preference
 from tests.common.logging import html_page
 
 
@@ -78,12 +81,13 @@ def test_one_reference_for_all(folders, monkeypatch):
 def test_by_a_model(folders, monkeypatch):
     """The model's scores come first, and without references no image needs one."""
 
-    def judge(path):
+    def judge(path, reference):
+        assert reference is None
         if path.name == "broken.png":
             raise DataError("cannot read it")
         return {"mean": float(len(path.name)), "deviation": 1.0}
 
-    monkeypatch.setattr(score, "_judge", lambda workdir: judge)
+    monkeypatch.setattr(score, "_judge", lambda workdir, has_references: judge)
     run(monkeypatch, folders, "run", reference=None)
     rows = (folders / "out/scores.csv").read_text().splitlines()
     assert rows[0] == "image,mean,deviation"
@@ -107,8 +111,31 @@ def test_mistakes(folders, monkeypatch):
         run(monkeypatch, folders, str(folders / "none"))
     other = types.SimpleNamespace(task="classification")
     monkeypatch.setattr(score.configs, "load", lambda workdir: other)
-    with pytest.raises(ConfigError, match=r"config\.task=classification; .* of nima"):
+    with pytest.raises(
+        ConfigError, match=r"config\.task=classification; .* of nima or"
+    ):
         run(monkeypatch, folders, "run")
     (folders / "empty").mkdir()
     with pytest.raises(DataError, match="no image"):
         run(monkeypatch, folders, reference="empty")
+
+
+def test_by_a_metric_that_compares(folders, monkeypatch):
+    """The run of a preference metric scores against references, and only so."""
+    config = default_config()
+    config.model.backbone, config.data.source = "small", "preference_photos"
+    task = Preference(config)
+    spec = task.batch_spec(1)
+    batch = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in spec.items()}
+    variables = task.init(jax.random.key(0), batch)
+    monkeypatch.setattr(score.configs, "load", lambda workdir: config)
+    monkeypatch.setattr(score.modes, "find_variables", lambda *_: (variables, "run"))
+    monkeypatch.setattr(score.modes, "on_one_device", lambda *_: None)
+    run(monkeypatch, folders, "run")
+    rows = (folders / "out/scores.csv").read_text().splitlines()
+    assert rows[0] == "image,preference,ms_ssim,ssim,psnr"
+    assert [row.split(",")[0] for row in rows[1:]] == ["b.png", "sub/c.png", "a.png"]
+    values = [float(row.split(",")[1]) for row in rows[1:]]
+    assert values[0] == 0 > values[1] > values[2]
+    with pytest.raises(ConfigError, match=r"compares with references: --reference="):
+        run(monkeypatch, folders, "run", reference=None)

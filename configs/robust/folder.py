@@ -27,7 +27,8 @@ def get_config(arg: str | None = None):
     config.noise.everything = True
     config.model.name = args.model
 
-    config.batch_size = 64
+    # With 64, some hundred pictures are too few steps to learn anything from.
+    config.batch_size = 16
     config.total_epochs = 30.0
     config.eval_every_epochs = 5.0
     config.checkpoint_every_epochs = 5.0

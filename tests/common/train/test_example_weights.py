@@ -187,6 +187,35 @@ def test_once_per_epoch_the_weights_are_kept_from_gathering():
     np.testing.assert_allclose(reweighting.weights(after), expected, rtol=1e-5)
 
 
+def test_unbiased_factors_in_the_middle_of_an_epoch():
+    """They need the sum of the weights, which others leave to the epoch's end."""
+    config = config_of(estimator="horvitz_thompson").reweighting
+    made = example_weights.make(config, 8, 9.0, jax.make_mesh((1,), ("data",)))
+    ids, losses = np.arange(8), jnp.arange(8.0)
+    state = made.update(made.init(), ids[:4], losses[:4], 0)
+    factors = made.factors(state, ids, jax.random.key(0))
+    np.testing.assert_allclose(factors, 8 * reweighting.weights(state), rtol=1e-5)
+    assert float(factors.sum()) == pytest.approx(8, rel=1e-5)
+
+
+def test_averages_of_losses_are_kept_where_asked_for():
+    config = config_of(ema_decay=0.5).reweighting
+    made = example_weights.make(config, 8, 9.0, jax.make_mesh((1,), ("data",)))
+    ids, state = np.arange(8), made.init()
+    for step, loss in enumerate((4.0, 2.0)):
+        state = made.update(state, ids[:1], jnp.array([loss]), step)
+    np.testing.assert_array_equal(state.ema, [3.0, *[np.nan] * 7])
+    moved = state.logw[1] - state.logw[0]
+    assert float(moved) == pytest.approx(0.5 * (4 + 3), rel=1e-5)
+
+
+def test_a_pass_ends_an_epoch():
+    config = config_of("full", clean_fraction=0.5).reweighting
+    made = example_weights.make(config, 8, 9.0, jax.make_mesh((1,), ("data",)))
+    state = made.update_all(made.init(), jnp.arange(8.0), 9)
+    assert float(reweighting.weights(state).max()) == pytest.approx(1 / 4, rel=1e-5)
+
+
 def test_modes_of_a_batch_alone():
     config = config_of("batch_local", temperature=0.5).reweighting
     losses = jnp.array([1.0, 3.0, 0.5, 2.0])
@@ -200,12 +229,15 @@ def test_modes_of_a_batch_alone():
     np.testing.assert_allclose(factors, [4 / 3, 0, 4 / 3, 4 / 3])
 
 
-def test_a_stopped_run_goes_on_exactly(tmp_path):
+@pytest.mark.parametrize(
+    ("mode", "stop", "total"), [("full", 22, 46), ("deferred", 3, 6)]
+)
+def test_a_stopped_run_goes_on_exactly(tmp_path, mode, stop, total):
     """The weights are in the checkpoint; a pass that was due is made on resuming."""
-    short = {"total_steps": 46, "checkpoint_every_steps": 22, "eval_every_steps": 46}
+    short = {"checkpoint_every_steps": stop, "eval_every_steps": total}
 
     def train(workdir, stop=None):
-        config, seen = config_of("full", **short), []
+        config, seen = config_of(mode, total_steps=total, **short), []
 
         class Watched(Weighed):
             def pictures(self, variables, outputs, source, workdir):
@@ -216,7 +248,7 @@ def test_a_stopped_run_goes_on_exactly(tmp_path):
         return metrics, seen
 
     whole, (expected,) = train(tmp_path / "whole")
-    train(tmp_path / "stopped", stop=22)
+    train(tmp_path / "stopped", stop=stop)
     resumed, (found,) = train(tmp_path / "stopped")
     assert resumed == whole
     jax.tree.map(np.testing.assert_array_equal, found, expected)
@@ -269,6 +301,17 @@ def test_data_that_changed_between_runs(tmp_path):
         ConfigError, match="1400 examples and the training data has 500"
     ):
         loop.train(Fewer(config), config, tmp_path)
+
+
+def test_a_run_warns_when_one_example_has_all_the_weight(tmp_path, caplog):
+    class Few(Weighed):
+        def source(self, split, data_dir):
+            return Chosen(super().source(split, data_dir), range(BATCH))
+
+    config = config_of(eta=1e5, total_steps=1)
+    metrics = loop.train(Few(config), config, tmp_path)
+    assert metrics["ess_share"] == pytest.approx(1 / BATCH, rel=1e-3)
+    assert f"effective sample size 1.0 of {BATCH}" in caplog.text
 
 
 def test_ids_that_are_no_positions():

@@ -36,11 +36,14 @@ class Backbone:
       weights: "module:function" that reads published weights, called with what
         `--init_from` names and the backbone's variables, abstract; None where nothing
         is published in a format that is read here.
+      normalization: of images, as published weights expect it; a key of
+        `common.data.normalization.STYLES`.
     """
 
     create: str
     variant: str
     weights: str | None = None
+    normalization: str = "imagenet"
 
 
 def _maxvit(variant: str) -> Backbone:
@@ -68,13 +71,19 @@ BACKBONES: Mapping[str, Backbone] = {
             "common.models.keras_backbone:backbone",
             name,
             "common.models.keras_weights:read",
+            style,
         )
-        for name in ("mobilenet_v2", "densenet121", "efficientnet_b0")
+        for name, style in (
+            ("mobilenet_v2", "half"),
+            ("densenet121", "imagenet"),
+            ("efficientnet_b0", "imagenet"),
+        )
     },
     "inception_v2": Backbone(
         "common.models.inception:backbone",
         "inception_v2",
         "common.models.inception_weights:read",
+        "half",
     ),
     "cnniqa": Backbone("common.models.cnniqa:create", "cnniqa"),
     # Any of the others behind a learned resizer; its fields say which.
@@ -113,6 +122,15 @@ def backbone(
         dtype=dtype,
         **options,
     )
+
+
+def normalization(name: str) -> str:
+    """Returns how the published weights of a backbone want images to be normalised.
+
+    Raises:
+      ConfigError: unknown name.
+    """
+    return _entry(name).normalization
 
 
 def read_weights(

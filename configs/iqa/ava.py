@@ -19,6 +19,7 @@ and 1e-3.
 """
 
 from common import config as configs
+from common.models import registry
 from iqa.config import default_config, shrink
 
 
@@ -29,6 +30,7 @@ def get_config(arg: str | None = None):
     config.data.image_size = args.image_size
     config.augment.resize = args.image_size * 8 // 7
     config.model.backbone = args.backbone
+    config.preprocess.normalization = registry.normalization(args.backbone)
     config.reinitialize = ("^params/head/",)
     config.dtype = "bfloat16"
 

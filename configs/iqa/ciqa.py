@@ -19,6 +19,7 @@ that run's weights with `--init_from=DIR --config.reinitialize=()`.
 """
 
 from common import config as configs
+from common.models import registry
 from iqa.preference_config import default_config, shrink
 
 # What is not of the backbone: it starts anew where published weights are read.
@@ -34,6 +35,7 @@ def get_config(arg: str | None = None):
     config = default_config()
     config.model.name = args.model
     config.model.backbone = args.backbone
+    config.preprocess.normalization = registry.normalization(args.backbone)
     config.reinitialize = _HEADS.get(args.model, ())
     if args.model == "concatenation":
         config.loss.reference_weight = 0.1

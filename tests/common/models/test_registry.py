@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from common.classification import Classification
+from common.data.normalization import STYLES
 from common.errors import ConfigError, DataError
 from common.models import registry
 
@@ -92,6 +93,15 @@ def test_every_entry_can_be_found():
     for entry in registry.BACKBONES.values():
         assert callable(registry._resolve(entry.create))
         assert entry.weights is None or callable(registry._resolve(entry.weights))
+
+
+def test_images_as_the_published_weights_expect_them():
+    styles = {name: registry.normalization(name) for name in registry.BACKBONES}
+    assert set(styles.values()) <= STYLES.keys()
+    half = {name for name, style in styles.items() if style == "half"}
+    assert half == {"mobilenet_v2", "inception_v2"}
+    with pytest.raises(ConfigError, match="unknown backbone 'vgg'"):
+        registry.normalization("vgg")
 
 
 def test_mistakes():

@@ -174,7 +174,7 @@ def _parse(package: _Package, argv: Sequence[str]) -> list[str]:
             _check_file(package.name, config_flags.get_config_filename(FLAGS["config"]))
         return rest
     except Exception as error:  # A config file is code, and can raise anything.
-        _fail(_explain_override(argv) or _explain(error))
+        _fail(_explain_override(package, argv) or _explain(error))
 
 
 def _explain(error: Exception) -> str:
@@ -214,15 +214,20 @@ def _files(package: str) -> list[str]:
     return [f"configs/{package}/{path.name}" for path in found]
 
 
-def _explain_override(argv: Sequence[str]) -> str | None:
+def _explain_override(package: _Package, argv: Sequence[str]) -> str | None:
     """Finds the override whose field does not exist, and the closest one that does."""
     words = " ".join(argv)
     file = re.search(r"--?config[= ](\S+)", words)
+    names = re.findall(r"--?(?:no)?config\.([\w.]+)", words)
+    if names and file is None:
+        files = ", ".join(_files(package.name))
+        given = f"--config.{names[0]} changes a config"
+        return f"{given}: give --config, too, as of {files}"
     try:
         config: Any = ConfigFileFlagParser("config").parse(file[1] if file else None)
     except Exception:
         return None  # the file itself is broken
-    for name in re.findall(r"--?(?:no)?config\.([\w.]+)", words):
+    for name in names:
         if name not in configs.flat(config):
             return configs.unknown_key(name, config)
     return None

@@ -29,9 +29,9 @@ SMALL = "small"  # the trunk of ours, beside those of the registry
 VGG_TAPS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
 # LPIPS normalises features by their length with this added to its square.
 _LENGTH = 1e-10
-# The factor of the score begins here (our choice): what quality factors 30 apart differ
-# by is then about 1.
-_GAIN = 10.0
+# Where the factor of the score, and the distance from which on it counts, begin, both
+# before a softplus; our choice.
+_GAIN, _SEEN = 4.0, -3.0
 _HIDDEN = (512, 128)
 
 
@@ -61,7 +61,9 @@ class DistanceMetric(nn.Module):
     """Weighted distances between the feature maps of two pictures.
 
     A picture scores 0 against itself and less than 0 otherwise; both ways round the
-    same.
+    same. The score is the logarithm of the distance, as people see ratios of errors and
+    not those that are far below what they notice; with the distance itself, which the
+    largest errors rule, training ended further from the entropy of the shares.
 
     Attributes:
       backbone: with a method `features` -> name to `[B, h, w, C]`.
@@ -102,8 +104,13 @@ class DistanceMetric(nn.Module):
             )
             # Never negative: no difference makes a picture better.
             total += kept @ jnp.abs(weight)
-        gain = self.param("gain", nn.initializers.constant(_GAIN), (), jnp.float32)
-        return -jax.nn.softplus(gain) * total
+        gain, seen = (
+            jax.nn.softplus(
+                self.param(name, nn.initializers.constant(value), (), jnp.float32)
+            )
+            for name, value in (("gain", _GAIN), ("seen", _SEEN))
+        )
+        return -gain * jnp.log1p(total / seen)
 
 
 class ConcatenationMetric(nn.Module):

@@ -24,7 +24,7 @@ from iqa.preference_config import default_config, shrink
 
 # What is not of the backbone: it starts anew where published weights are read.
 _HEADS = {
-    "distance": ("^params/(weight_|gain)",),
+    "distance": ("^params/(weight_|gain|seen)",),
     "concatenation": ("^params/(hidden|score)",),
 }
 

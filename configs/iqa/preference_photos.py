@@ -31,7 +31,7 @@ def get_config(arg: str | None = None):
 
     config.batch_size = 32
     config.eval_batch_size = 8
-    config.total_epochs = 30.0
+    config.total_epochs = 20.0
     config.eval_every_epochs = 10.0
     config.checkpoint_every_epochs = 10.0
     config.log_every_steps = 20

@@ -76,6 +76,10 @@ def test_help_needs_no_jax():
         ),
         (["--config=configs/maxvit/digits.py:smok"], "did you mean 'smoke'"),
         (
+            ["--config.batch_size=16", "--workdir=w"],
+            "--config.batch_size changes a config: give --config, too, as of configs/",
+        ),
+        (
             [DIGITS, "--config.optimizer.weight_decy=1"],
             "unknown config key 'optimizer.weight_decy'; did you mean "
             "--config.optimizer.weight_decay?",

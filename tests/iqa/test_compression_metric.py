@@ -99,6 +99,7 @@ def test_the_usual_taps_of_vgg():
             )
         },
         "gain": (),
+        "seen": (),
     }
     # No classifier: the convolutions of VGG-16 have 14,714,688 weights and biases.
     assert sum(leaf.size for leaf in jax.tree.leaves(trunk)) == 14_714_688

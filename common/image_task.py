@@ -19,7 +19,7 @@ from ml_collections import config_dict
 from common import config as configs
 from common.data import decode, randaugment, transforms
 from common.data.normalization import STYLES, normalize
-from common.errors import ConfigError, DataError
+from common.errors import ConfigError
 from common.size import height_width
 from common.task import Batch, Task, Variables
 
@@ -165,10 +165,7 @@ class ImageTask(Task):
         return [self._read(path) for path in paths]
 
     def _read(self, path: str) -> np.ndarray:
-        try:
-            example: Any = {"image": decode.decode(path)}
-        except Exception as error:  # Pillow raises many types for broken files.
-            raise DataError(f"cannot read image {path}: {error}") from error
+        example: Any = {"image": decode.read(path)}
         for transform in self.transforms("eval"):
             example = transform.map(example)
         return example["image"]

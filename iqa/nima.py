@@ -16,13 +16,12 @@ import ml_collections
 import numpy as np
 
 from common import config as configs
-from common.checkpoint import weights
 from common.data.sources import Source
-from common.errors import ConfigError, DataError
+from common.errors import ConfigError
 from common.image_task import ImageTask
 from common.losses.emd import earth_movers_distance
 from common.metrics import correlation
-from common.models import registry
+from common.models import backbone_weights
 from common.task import Batch, LossOutput, Monitor, Variables
 from iqa import score_data, score_model, score_pictures
 from iqa.config import default_config
@@ -31,7 +30,6 @@ __all__ = ["Nima", "earth_movers_distance", "score_deviation", "score_mean"]
 
 # Above the middle of AVA's ten scores a picture counts as good (Murray et al. 2012).
 _GOOD = 5.0
-_BACKBONE = "/backbone/"
 
 
 def score_mean(shares: Any) -> Any:
@@ -105,16 +103,8 @@ class Nima(ImageTask):
 
         With the latter set `config.reinitialize=("^params/head/",)`, as the configs do.
         """
-        ours = _ours(init_from)
-        if ours is not None:
-            return ours
-        backbone = {
-            group: tree["backbone"]
-            for group, tree in target.items()
-            if "backbone" in tree
-        }
-        found = registry.read_weights(self.config.model.backbone, init_from, backbone)
-        return {name.replace("/", _BACKBONE, 1): found[name] for name in found}
+        backbone = self.config.model.backbone
+        return backbone_weights.read(backbone, init_from, target)
 
     def loss(self, variables: Variables, batch: Batch, key: jax.Array) -> LossOutput:
         """The earth mover's distance to the votes."""
@@ -205,12 +195,3 @@ class Nima(ImageTask):
         run = jax.jit(self.shares)
         images = self._read_all(paths)
         return [np.asarray(run(variables, image[None]))[0] for image in images]
-
-
-def _ours(init_from: str) -> dict[str, np.ndarray] | None:
-    """Returns the arrays of a run or file of this task, None for anything else."""
-    try:
-        arrays = weights.load(weights.find(init_from))
-    except (ConfigError, DataError):
-        return None
-    return arrays if any(_BACKBONE in name for name in arrays) else None

@@ -13,19 +13,17 @@ import ml_collections
 import numpy as np
 
 from common import config as configs
-from common.checkpoint import weights
+from common.data import decode
 from common.data.normalization import STYLES, normalize
 from common.data.sources import Source
 from common.errors import ConfigError, DataError
 from common.metrics import preference
-from common.models import registry
+from common.models import backbone_weights
 from common.size import height_width
 from common.task import Batch, LossOutput, Monitor, Task, Variables
 from iqa import compression_metric, pairs, preference_data, preference_evaluation
 from iqa.preference_config import default_config
 from iqa.rank_smoothing import pairwise_losses
-
-_BACKBONE = "/backbone/"
 
 
 class Preference(Task):
@@ -104,16 +102,8 @@ class Preference(Task):
         With the latter set `config.reinitialize` to what is not of the backbone, as
         the config for CIQA does.
         """
-        ours = _ours(init_from)
-        if ours is not None:
-            return ours
-        backbone = {
-            group: tree["backbone"]
-            for group, tree in target.items()
-            if "backbone" in tree
-        }
-        found = registry.read_weights(self.config.model.backbone, init_from, backbone)
-        return {name.replace("/", _BACKBONE, 1): found[name] for name in found}
+        backbone = self.config.model.backbone
+        return backbone_weights.read(backbone, init_from, target)
 
     def loss(self, variables: Variables, batch: Batch, key: jax.Array) -> LossOutput:
         """Cross-entropy to the shares; with a weight, nothing beats the reference."""
@@ -218,7 +208,7 @@ class Preference(Task):
                 "a version is scored against its reference: "
                 "--image=REFERENCE --image=VERSION, and more of them"
             )
-        reference, *versions = (np.asarray(_read(path)) for path in paths)
+        reference, *versions = (np.asarray(decode.read(path)) for path in paths)
         lines = []
         for path, version in zip(paths[1:], versions, strict=True):
             if version.shape != reference.shape:
@@ -252,21 +242,3 @@ class Preference(Task):
         style = self.config.preprocess.normalization
         reference, *versions = (normalize(batch[k], style) for k in pairs.PICTURES)
         return reference, jnp.stack(versions)
-
-
-def _read(path: str) -> Any:
-    from common.data import decode
-
-    try:
-        return decode.decode(path)
-    except Exception as error:  # Pillow raises many types for broken files.
-        raise DataError(f"cannot read image {path}: {error}") from error
-
-
-def _ours(init_from: str) -> dict[str, np.ndarray] | None:
-    """Returns the arrays of a run or file of this task, None for anything else."""
-    try:
-        arrays = weights.load(weights.find(init_from))
-    except (ConfigError, DataError):
-        return None
-    return arrays if any(_BACKBONE in name for name in arrays) else None

@@ -198,20 +198,13 @@ def _compare(path: Path, reference: Path) -> dict[str, float]:
 
 def _pair(path: Path, reference: Path) -> tuple[np.ndarray, np.ndarray]:
     """Returns the pixels of a reference and of what is compared with it."""
-    image, target = (_read(p) for p in (path, reference))
+    image, target = (np.asarray(decode.read(p)) for p in (path, reference))
     if image.shape != target.shape:
         raise DataError(
             f"{path} is {image.shape[1]} x {image.shape[0]} and its reference "
             f"{reference} {target.shape[1]} x {target.shape[0]} pixels"
         )
     return target, image
-
-
-def _read(path: Path) -> np.ndarray:
-    try:
-        return np.asarray(decode.decode(str(path)))
-    except Exception as error:  # Pillow raises many types for broken files.
-        raise DataError(f"cannot read image {path}: {error}") from error
 
 
 def _order(score: float) -> tuple[bool, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
 from functools import cached_property
 from typing import Any
@@ -180,6 +181,18 @@ def decode(image: bytes | str | np.ndarray) -> Image.Image:
         opened.load()
         turn_upright(opened)
         return _to_rgb(opened)
+
+
+def read(path: str | os.PathLike[str]) -> Image.Image:
+    """Decodes a file that somebody named; see `decode`.
+
+    Raises:
+      DataError: it cannot be read; the message names it.
+    """
+    try:
+        return decode(os.fspath(path))
+    except Exception as error:  # Pillow raises many types for broken files.
+        raise DataError(f"cannot read image {path}: {error}") from error
 
 
 def _name(example: dict[str, Any], key: str) -> str:

@@ -123,7 +123,9 @@ def fit(
         raise ConfigError(f"sharpness={sharpness} is not in [0, 1)")
     rows, count = [np.empty((0, FEATURES))], 0
     for image in _listed(images):
-        found, deviation = scene_statistics.describe(_read(image), luma)
+        if not isinstance(image, np.ndarray):
+            image = np.asarray(decode.read(image))
+        found, deviation = scene_statistics.describe(image, luma)
         rows.append(found[deviation > sharpness * deviation.max(initial=0)])
         count += 1
     selected = np.concatenate(rows)
@@ -222,12 +224,3 @@ def _listed(
     if not root.is_dir():
         raise DataError(f"no folder {root}")
     return sorted(p for p in root.iterdir() if p.suffix.lower() in folder.EXTENSIONS)
-
-
-def _read(image: np.ndarray | str | os.PathLike[str]) -> np.ndarray:
-    if isinstance(image, np.ndarray):
-        return image
-    try:
-        return np.asarray(decode.decode(os.fspath(image)))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise DataError(f"cannot read image {image}: {error}") from error

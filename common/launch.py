@@ -243,7 +243,7 @@ def _help(package: _Package) -> str:
         predict += f"\n  {command} --mode=predict --task=NAME --input=DIR --output=DIR"
     own_modes = (*package.modes, *package.experiments)
     readers = package.readers()
-    calls = ((mode, readers.get(mode, "[--workdir=DIR]")) for mode in own_modes)
+    calls = ((mode, readers.get(mode) or "[--workdir=DIR]") for mode in own_modes)
     own = "".join(f"\n  {command} --mode={m} {words}" for m, words in calls)
     further = FLAGS.module_help(sys.modules[package.flags]) if package.flags else ""
     return f"""{package.summary}

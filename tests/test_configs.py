@@ -33,6 +33,10 @@ TASKS = {
     },
     "maxim": {"restoration": "maxim.tasks:Restoration"},
     "maxvit": {"classification": "maxvit.tasks:Classification"},
+    "resizer": {
+        "classification": "resizer.tasks:Classification",
+        "nima": "iqa.nima:Nima",
+    },
     "robust": {"classification": "robust.classification:Classification"},
 }
 SIZES = ("B", "L", "XL")
@@ -59,6 +63,18 @@ ARGUMENTS = {
     "configs/maxvit/imagenet21k_finetune.py": TUNING,
     "configs/maxvit/jft.py": SIZES,
     "configs/maxvit/jft_finetune.py": TUNING,
+    "configs/resizer/ava.py": (
+        *("efficientnet_b0,start=network", "densenet121,resizer=bilinear"),
+        "inception_v2",
+    ),
+    "configs/resizer/folder.py": ("resnet50,published", "resnet18,phase=0"),
+    "configs/resizer/imagenet.py": (
+        *("mobilenet_v2", "resnet50,phase=0", "inception_v2,input_size=224"),
+        "densenet121,resizer=bilinear",
+    ),
+    "configs/resizer/maxvit.py": ("tiny", "small,resizer=learned"),
+    "configs/resizer/photo_tiles.py": ("phase=1", "phase=0"),
+    "configs/resizer/rated_photos.py": ("phase=1", "phase=0"),
     "configs/robust/cifar.py": ("cifar10", "cifar100", "cifar100,noise=human"),
     "configs/robust/digits.py": ("symmetric", "noise=asymmetric_mnist"),
     "configs/robust/folder.py": ("image_size=32",),
@@ -79,6 +95,7 @@ WHOLE_RUN = (
     "configs/iqa/rated_photos.py",
     "configs/maxim/photos.py",
     "configs/maxvit/digits.py",
+    "configs/resizer/photo_tiles.py",
     "configs/robust/digits.py",
 )
 # Compiling is nearly all of a smoke run's time, and its result is used once. Options
@@ -209,7 +226,10 @@ def test_smoke_takes_one_step(path):
         # What a model that knows nothing loses: it has small random weights.
         chance = {"softmax": math.log(classes), "sigmoid": classes * math.log(2)}
         assert metrics["loss"] == pytest.approx(chance[config.loss.name], rel=0.3)
-        heads = (p.get("head", p)["logits"] for p in (params, after.params))
+        heads = (
+            p.get("head", p.get("backbone", p))["logits"]
+            for p in (params, after.params)
+        )
         params, trained = heads
     elif config.task == "nima":
         # All scores equally likely, against votes on one side or in the middle.

@@ -238,7 +238,7 @@ def test_where_nothing_tells_the_config_stays(release, tmp_path, caplog):
         with caplog.at_level(logging.INFO, "absl"):
             adapted.adopt(str(source), ())
         assert preprocess(adapted) == ("imagenet", "official")
-        assert "eval_crop official, normalization imagenet" in caplog.text
+        assert "eval_crop official, eval_size None, normalization" in caplog.text
 
 
 def test_broken_or_missing_sources_are_named(release, tmp_path):

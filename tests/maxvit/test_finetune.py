@@ -70,7 +70,8 @@ def test_finetune_then_predict(release, pets, tmp_path):
     ):
         assert line in err, err
     saved = json.loads((tmp_path / "config.json").read_text())
-    assert saved["preprocess"] == {"normalization": "half", "eval_crop": "squash"}
+    expected = {"normalization": "half", "eval_crop": "squash", "eval_size": None}
+    assert saved["preprocess"] == expected
 
     image = pets / "dog" / "0.png"
     code, out, err = maxvit(

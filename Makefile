@@ -33,6 +33,7 @@ benchmark: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.jpeg_tables
 	$(BIN)/python -m benchmarks.reweighting
 	$(BIN)/python -m benchmarks.rank_centrality
+	$(BIN)/python -m benchmarks.resizer
 
 clean:
 	rm -rf $(VENV) runs

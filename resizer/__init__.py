@@ -1,0 +1,1 @@
+"""A small network in place of the bilinear resize (arXiv 2103.09950)."""

@@ -288,13 +288,11 @@ def per_reference(judged: Judged, name: str) -> float:
 
     NaN when no reference has three versions or more.
     """
-    found = []
+    found, scores = [], judged.of_versions(name)
     for key, people in judged.people.items():
         if len(people) >= 3:
-            theirs = judged.of_versions(name)[key]
-            found.append(
-                correlation.srcc([theirs[v] for v in people], [*people.values()])
-            )
+            theirs = [scores[key][version] for version in people]
+            found.append(correlation.srcc(theirs, [*people.values()]))
     known = [value for value in found if not math.isnan(value)]
     return float(np.mean(known)) if known else math.nan
 
@@ -356,9 +354,9 @@ def opinions_table(judged: Judged) -> tables.Table:
     """
     rows = []
     for name in judged.gaps:
-        theirs, people = [], []
+        theirs, people, scores = [], [], judged.of_versions(name)
         for key, rated in judged.people.items():
-            theirs += [judged.of_versions(name)[key][version] for version in rated]
+            theirs += [scores[key][version] for version in rated]
             people += rated.values()
         found = (
             correlation.srcc(theirs, people),

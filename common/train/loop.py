@@ -135,9 +135,9 @@ class _Run:
     ) -> _Run:
         """Restores the newest checkpoint, or begins at step 0."""
         params = experiment.abstract_variables["params"]
-        logging.info(
-            "%s parameters", f"{parameter_overview.count_parameters(params):,}"
-        )
+        # A scalar among them makes clu's count a float.
+        count = int(parameter_overview.count_parameters(params))
+        logging.info("%s parameters", f"{count:,}")
         restored = _restore(experiment, checkpoints)
         if restored is None:
             state, step = experiment.init_state(init_from), 0

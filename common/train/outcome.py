@@ -143,7 +143,7 @@ def _facts(
     experiment: Experiment, variables: Variables, records: list[dict[str, Any]]
 ) -> dict[str, str]:
     device = jax.devices()[0]
-    count = parameter_overview.count_parameters(variables["params"])
+    count = int(parameter_overview.count_parameters(variables["params"]))
     return {
         "command": _command(),
         "parameters": f"{count:,}",

@@ -237,6 +237,12 @@ def test_losses_are_stable_and_symmetric():
     assert float(rs.pairwise_losses(800.0, 0.0)) == 800
 
 
+def test_known_values_of_the_loss():
+    """Of the specification of the metric for compression, 5.4."""
+    d, t = np.array([0.0, 1.0, -2.0, 3.0]), np.array([0.5, 0.75, 0.25, 1.0])
+    close(rs.pairwise_losses(d, t), [0.693147, 0.563262, 0.626928, 0.048587], 1e-6)
+
+
 def test_plackett_luce_of_two_is_the_pairwise_loss():
     scores, order = jnp.array([0.3, -0.2]), jnp.array([1.0, 2.0])
     found = rs.plackett_luce_loss(scores, order)

@@ -25,7 +25,7 @@ def read(init_from: str, target: Mapping[str, Any]) -> dict[str, np.ndarray]:
       ConfigError: they cannot be used.
       DataError: nothing is there.
     """
-    arrays = backbone_weights.load_own(init_from)
+    arrays = backbone_weights.load_own(init_from, target)
     if arrays is not None:
         return _without_classifier(arrays, dict(matching.leaves(target)))
     backbone, colon, rest = init_from.partition(":")

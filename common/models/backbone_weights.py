@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from common.checkpoint import weights
+from common.checkpoint import matching, weights
 from common.errors import ConfigError, DataError
 from common.models import registry
 
@@ -32,18 +32,22 @@ def read(
     Raises:
       ConfigError, DataError: as `registry.read_weights`.
     """
-    own = load_own(init_from)
+    own = load_own(init_from, target)
     return of_backbone(backbone, init_from, target) if own is None else own
 
 
-def load_own(init_from: str) -> dict[str, np.ndarray] | None:
-    """Returns the arrays of a file or run of such a model, None for anything else."""
+def load_own(init_from: str, target: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
+    """Returns the arrays of a file or run of such a model, None for anything else.
+
+    A model of another kind around the same network is something else when that is
+    deeper in one of them, as behind a resizer.
+    """
     try:
         arrays = weights.load(weights.find(init_from))
     except (ConfigError, DataError):
         return None
-    own = any(name.split("/")[1:2] == [NAME] for name in arrays)
-    return arrays if own else None
+    inner = (name for name, _ in matching.leaves(target) if f"/{NAME}/" in name)
+    return arrays if any(name in arrays for name in inner) else None
 
 
 def of_backbone(

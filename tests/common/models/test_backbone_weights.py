@@ -47,7 +47,15 @@ def test_of_the_backbone_alone(inner, tmp_path):
     assert found.keys() == expected.keys()
     for name, array in expected.items():
         np.testing.assert_array_equal(found[name], array)
-    assert backbone_weights.load_own(str(path)) is None
+    assert backbone_weights.load_own(str(path), around(inner)) is None
+
+
+def test_a_model_in_which_the_network_is_deeper_is_another(inner, tmp_path):
+    path = tmp_path / "model.safetensors"
+    weights.save(path, around(inner))
+    deeper = around(around(inner))
+    assert backbone_weights.load_own(str(path), deeper) is None
+    assert backbone_weights.load_own(str(path), around(inner)) is not None
 
 
 def test_nothing_that_can_be_read(inner, tmp_path):

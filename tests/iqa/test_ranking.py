@@ -49,6 +49,7 @@ def test_mistakes():
         rank_study.run(None)
 
 
+@pytest.mark.slow
 def test_study(tmp_path, monkeypatch):
     monkeypatch.setattr(
         rank_study, "RANKINGS", ("rank_centrality", "uniform", "oracle")

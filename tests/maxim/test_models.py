@@ -180,6 +180,7 @@ def test_images_of_a_batch_are_independent(tiny):
     np.testing.assert_allclose(both[1:], alone, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_remat_changes_no_gradient():
     images = golden.image("x", (1, 16, 16, 3))
     gradients = []

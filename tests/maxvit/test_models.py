@@ -189,6 +189,7 @@ def test_every_parameter_gets_a_gradient():
         assert (leaf != 0).any(), jax.tree_util.keystr(path)
 
 
+@pytest.mark.slow
 def test_remat_changes_no_gradient():
     fields = {"num_classes": 5, "image_size": 8, "drop_path_rate": 0.5}
     fields |= {"depths": (2,), "channels": (16,)}

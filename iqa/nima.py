@@ -6,6 +6,7 @@ predicts the share of each score and learns by the earth mover's distance to the
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,12 @@ class Nima(ImageTask):
         Raises:
           DataError: naming the file that cannot be read.
         """
-        run = jax.jit(self.shares)
         images = self._read_all(paths)
-        return [np.asarray(run(variables, image[None]))[0] for image in images]
+        return [
+            np.asarray(self._compiled(variables, image[None]))[0] for image in images
+        ]
+
+    @functools.cached_property
+    def _compiled(self) -> Any:
+        """Keeps what was compiled from one file of a folder to the next."""
+        return jax.jit(self.shares)

@@ -34,7 +34,7 @@ def describe(
     experiment.check()
     params = experiment.abstract_variables["params"]
     table = parameter_overview.get_parameter_overview(params, include_stats=False)
-    compiled = experiment.compile_step()
+    compiled = experiment.lower_step(config.grad_accumulation).compile()
     lines = [
         table,
         f"data: {len(experiment.train_source):,} training, "
@@ -53,7 +53,9 @@ def _flops(experiment: Experiment) -> str:
     one = experiment.task.batch_spec(1)
     variables, state = experiment.abstract_variables, experiment.abstract_state
     forward = cost.count(experiment.task.evaluate, variables, one).multiply_adds
-    step = cost.count(experiment.step_function(1), state, one).multiply_adds
+    step = cost.count(
+        experiment.step_function(1), state, one, experiment.abstract_frozen
+    ).multiply_adds
     return (
         f"FLOPs of matrix products and convolutions: forward {2 * forward / 1e9:.4g} G "
         f"per example ({forward / 1e9:.4g} G multiply-adds), training step "

@@ -128,6 +128,18 @@ class Task(abc.ABC):
         """Returns the images that `inference` takes, one of them."""
         return self.batch_spec(1)["image"]
 
+    def frozen(self) -> Mapping[str, Any]:
+        """Returns arrays that `loss` reads and nothing trains; none by default.
+
+        As a network that a loss looks through. They are handed to `loss` as
+        `variables["frozen"]`, on every device, and are no part of checkpoints.
+        Called once, before the training step is compiled.
+
+        Raises:
+          ConfigError, DataError: they cannot be read.
+        """
+        return {}
+
     @abc.abstractmethod
     def source(self, split: str, data_dir: str | None) -> Source:
         """Opens the data of `split` ("train" or "eval").

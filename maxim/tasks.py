@@ -37,6 +37,11 @@ class Restoration(task.Restoration):
         sections = ("model", "loss", "augment")
         configs.check_sections(config, default_config(), sections)
         _check_loss(config)
+        if self.scale > 1:
+            raise ConfigError(
+                f"config.degradation.name={config.degradation.name} makes images "
+                "smaller, and a MAXIM's results are as large as its inputs"
+            )
         self.model = self._build()
         multiple = self.model.size_multiple
         if any(side % multiple for side in self.batch_spec(1)["image"].shape[1:3]):

@@ -33,6 +33,7 @@ __all__ = [
     "load_trunk",
     "lpips",
     "lpips_layers",
+    "untrained_lpips",
 ]
 
 # net -> the trunk, and the maps that are compared, as in the package.
@@ -83,6 +84,29 @@ def load_lpips(paths: trunks.Paths, net: str = "vgg") -> dict[str, Any]:
         heads[tap] = jax.ShapeDtypeStruct(bias.shape, jnp.float32)
     target = {"params": {"trunk": parameters, "heads": heads}}
     return trunks.read(paths, known, target)
+
+
+def untrained_lpips(net: str = "vgg", seed: int = 0) -> dict[str, Any]:
+    """Returns variables of LPIPS' form that learned nothing, for runs without any.
+
+    A trunk of `trunks.untrained`, and heads by which channels count alike, 1 / C each.
+    Distances are no LPIPS and must not be called so.
+
+    Args:
+      net: "vgg" or "alex".
+      seed: of the trunk's values.
+
+    Raises:
+      ConfigError: unknown `net`.
+    """
+    trunk, taps = _find(net)
+    variables = trunks.untrained(trunk, seed)
+    heads = {}
+    for tap in taps:
+        layer = variables["params"]["trunk"][tap.replace("relu", "conv")]
+        width = layer["bias"].shape[0]
+        heads[tap] = jnp.full(width, 1 / width, jnp.float32)
+    return {"params": {**variables["params"], "heads": heads}}
 
 
 def lpips(

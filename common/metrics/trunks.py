@@ -47,6 +47,27 @@ def load(paths: Paths, net: str = "vgg19") -> dict[str, Any]:
     return read(paths, known, {"params": {"trunk": parameters(net)}})
 
 
+def untrained(net: str = "vgg19", seed: int = 0) -> dict[str, Any]:
+    """Returns initial values of a trunk, for runs without any weights.
+
+    What such maps compare is not what people see. They do tell textures apart, as
+    random filters do, so that a loss or a distance of them has a meaning of its own.
+
+    Args:
+      net: one of `NETS`.
+      seed: of the values.
+
+    Returns:
+      As `load`.
+
+    Raises:
+      ConfigError: unknown `net`.
+    """
+    images = jnp.zeros((1, 64, 64, 3))
+    values = jax.jit(_module(net).init)(jax.random.key(seed), images)
+    return {"params": {"trunk": values["params"]}}
+
+
 def features(
     variables: Mapping[str, Any],
     images: jax.Array,
@@ -55,15 +76,16 @@ def features(
     net: str = "vgg19",
     precision: Any = None,
 ) -> dict[str, jax.Array]:
-    """Returns maps after ReLUs; differentiable, and free of what `jax.jit` forbids.
+    """Returns maps of images; differentiable, and free of what `jax.jit` forbids.
 
     Args:
       variables: of `load`; of the heads of a distance, if any, nothing is used.
       images: `[B, H, W, 3]` in [0, 1], which cannot be checked under `jax.jit`, or
         uint8. The mean and deviation of ImageNet's channels are applied here. Sides of
         at least 16 pixels for a VGG, 31 for AlexNet.
-      taps: names such as "relu1_2" of VGG or "relu1" of AlexNet; None for all. Under
-        `jax.jit` what lies behind the last is not computed.
+      taps: names such as "relu1_2" of VGG or "relu1" of AlexNet, and of a VGG "conv1_2"
+        for what comes into that ReLU; None for all after ReLUs. Under `jax.jit` what
+        lies behind the last is not computed.
       net: what `variables` are of.
       precision: of the products, as jax.lax's; None is the backend's choice, which
         suits losses.
@@ -75,12 +97,14 @@ def features(
       ConfigError: unknown `net` or tap.
       ValueError: the images have another form or are too small.
     """
-    names = tap_names(net)
+    names, before = tap_names(net), _before_relu(net)
     for tap in taps or ():
-        if tap not in names:
-            raise ConfigError(unknown(f"tap of {net}", tap, names))
+        check_tap(net, tap)
     check_images(images, least_side(net))
-    maps = apply(variables, imagenet(as_float(images)), net, precision=precision)
+    x = imagenet(as_float(images))
+    # Outside of `jax.jit` maps that nobody asks for would only take memory.
+    some = any(tap in before for tap in taps or ())
+    maps = apply(variables, x, net, precision=precision, before_relu=some)
     return {name: maps[name] for name in taps or names}
 
 
@@ -91,8 +115,9 @@ def apply(
     *,
     precision: Any = None,
     pool: Callable[[jax.Array], jax.Array] = vgg.max_pool,
+    before_relu: bool = False,
 ) -> dict[str, jax.Array]:
-    """Returns all maps of `x`, `[B, H, W, 3]`, which is normalised already.
+    """Returns the maps of `x`, `[B, H, W, 3]`, which is normalised already.
 
     Args:
       variables: of `load`, or any with such a trunk.
@@ -100,9 +125,10 @@ def apply(
       net: one of `NETS`.
       precision: of the products.
       pool: halves a map between the stages of a VGG.
+      before_relu: also returns what comes into the ReLUs of a VGG.
     """
     trunk = {"params": variables["params"]["trunk"]}
-    maps: Any = _module(net, precision, pool).apply(trunk, x)
+    maps: Any = _module(net, precision, pool, before_relu).apply(trunk, x)
     return maps
 
 
@@ -133,13 +159,31 @@ def torch_layers(net: str) -> dict[str, str]:
 def parameters(net: str) -> dict[str, Any]:
     """Returns the abstract parameters of a trunk."""
     images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
-    module = _module(net, None, vgg.max_pool)
+    module = _module(net)
     return jax.eval_shape(module.init, jax.random.key(0), images)["params"]
 
 
 def tap_names(net: str) -> list[str]:
-    """Returns the names of all maps, in order."""
+    """Returns the names of all maps after ReLUs, in order."""
     return [name.replace("trunk/conv", "relu") for name in torch_layers(net)]
+
+
+def check_tap(net: str, tap: str) -> None:
+    """Refuses what `features` knows no map by.
+
+    Raises:
+      ConfigError: unknown `net` or tap.
+    """
+    known = (*tap_names(net), *_before_relu(net))
+    if tap not in known:
+        raise ConfigError(unknown(f"tap of {net}", tap, known))
+
+
+def _before_relu(net: str) -> list[str]:
+    """Returns the names of maps that come into the ReLUs of a VGG."""
+    if net == "alex":
+        return []
+    return [tap.replace("relu", "conv") for tap in tap_names(net)]
 
 
 def least_side(net: str) -> int:
@@ -205,12 +249,17 @@ def as_float(images: Any) -> jax.Array:
 
 
 def _module(
-    net: str, precision: Any, pool: Callable[[jax.Array], jax.Array]
+    net: str,
+    precision: Any = None,
+    pool: Callable[[jax.Array], jax.Array] = vgg.max_pool,
+    before_relu: bool = False,
 ) -> nn.Module:
     torch_layers(net)  # Refuses an unknown name.
     if net == "alex":
         return alexnet.Trunk(precision)
-    return vgg.Trunk(_depth(net), precision=precision, pool=pool)
+    return vgg.Trunk(
+        _depth(net), precision=precision, pool=pool, before_relu=before_relu
+    )
 
 
 def _depth(net: str) -> int:

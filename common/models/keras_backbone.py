@@ -1,10 +1,13 @@
-"""MobileNet-v2, DenseNet-121 and EfficientNet-B0: of `keras.applications`, as Linen.
+"""Networks of `keras.applications` as Linen.
+
+MobileNet-v2, DenseNet-121, EfficientNet-B0 and Inception-v3.
 
 Keras defines the networks and computes them, on JAX; Linen holds their variables, under
 Keras' names: "params/Conv1/kernel", "batch_stats/bn_Conv1/moving_mean". Images are
 normalised before, not inside, as the published weights expect it ("half" for
-MobileNet-v2, "imagenet" for the others); where a map has an odd side, strided
-convolutions pad as in Keras' networks for images of any size.
+MobileNet-v2 and Inception-v3, "imagenet" for the others); where a map has an odd side,
+strided convolutions pad as in Keras' networks for images of any size. Inception-v3,
+which pads nothing at first, needs sides of at least 75 pixels.
 """
 
 from __future__ import annotations

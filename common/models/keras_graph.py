@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -44,6 +45,7 @@ NETWORKS = {
     "mobilenet_v2": Network("MobileNetV2", "Conv1"),
     "densenet121": Network("DenseNet121", "conv1_conv"),
     "efficientnet_b0": Network("EfficientNetB0", "stem_conv", dropout=0.2),
+    "inception_v3": Network("InceptionV3", "conv2d"),
 }
 
 
@@ -135,7 +137,9 @@ def original(variant: str, classes: int = 0) -> Any:
         options = {"classes": classes, "input_shape": (224, 224, 3)}
     else:
         options = {"include_top": False, "input_shape": (None, None, 3)}
-    return _abstractly(lambda: make(weights=None, **options))
+    model = _abstractly(lambda: make(weights=None, **options))
+    _renumber(model)
+    return model
 
 
 @functools.cache
@@ -202,6 +206,21 @@ def _abstractly(make: Callable[[], Any]) -> Any:
     models: list[Any] = []
     jax.eval_shape(lambda: models.append(make()))
     return models[0]
+
+
+def _renumber(model: Any) -> None:
+    """Gives layers without names of their own those that they have in a new process.
+
+    Inception-v3 leaves it to Keras to number its layers, on through a process.
+    """
+    for kind in ("conv2d", "batch_normalization"):
+        layers = {}
+        for layer in model.layers:
+            found = re.fullmatch(rf"{kind}(?:_(\d+))?", layer.name)
+            if found:
+                layers[int(found[1] or 0)] = layer
+        for number, old in enumerate(sorted(layers)):
+            layers[old].name = f"{kind}_{number}" if number else kind
 
 
 def _spec(layer: Any, variable: Any) -> Spec:

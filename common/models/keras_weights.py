@@ -22,7 +22,7 @@ _SUFFIXES = (".h5", ".hdf5")
 # Of arrays with Keras' names and layout, which are ours too.
 _PLAIN = (".safetensors", ".npz")
 _LAYOUT = named_arrays.Layout(lambda shape: shape, named_arrays.same, width=-1)
-# A file may announce much more than it holds; the largest network has 33 MB.
+# A file may announce much more than it holds; the largest network has 96 MB.
 _MAX_BYTES = 2**30
 # What Keras keeps of training in a file of a whole model.
 _TRAINING = ("optimizer", "_optimizer")

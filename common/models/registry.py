@@ -77,6 +77,7 @@ BACKBONES: Mapping[str, Backbone] = {
             ("mobilenet_v2", "half"),
             ("densenet121", "imagenet"),
             ("efficientnet_b0", "imagenet"),
+            ("inception_v3", "half"),
         )
     },
     "inception_v2": Backbone(

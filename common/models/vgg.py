@@ -51,12 +51,14 @@ class Trunk(nn.Module):
       dtype: of activations.
       precision: of the products, as jax.lax's; None is the backend's choice.
       pool: halves a map between stages.
+      before_relu: also returns what comes into each ReLU, by the convolution's name.
     """
 
     depth: int = 16
     dtype: Any = jnp.float32
     precision: Any = None
     pool: Callable[[jax.Array], jax.Array] = max_pool
+    before_relu: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array) -> dict[str, jax.Array]:
@@ -74,6 +76,9 @@ class Trunk(nn.Module):
                 kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
                 name=name,
             )(x)
+            if self.before_relu:
+                taps[name] = x
+            # Its gradient at 0 is 0; that of a maximum with 0 would be 1/2.
             taps[name.replace("conv", "relu")] = x = nn.relu(x)
         return taps
 

@@ -151,7 +151,7 @@ def _local_step(experiment: Experiment) -> Any:
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), experiment.abstract_state
     )
     step = experiment.step_function(config.grad_accumulation)
-    return jax.make_jaxpr(step)(state, share).jaxpr
+    return jax.make_jaxpr(step)(state, share, experiment.abstract_frozen).jaxpr
 
 
 def _memory(experiment: Experiment, compiled: Any, step: Any) -> Memory:
@@ -164,6 +164,7 @@ def _memory(experiment: Experiment, compiled: Any, step: Any) -> Memory:
         "model state": state.model_state,
         "counters": (state.step, state.guard),
         "batch": experiment.abstract_batch,
+        "frozen": experiment.abstract_frozen,
     }
     split = [x for x in jax.tree.leaves(state.params) if _elements(x) < x.size]
     return Memory(

@@ -41,8 +41,7 @@ def run(
       DataError: nothing can be read, or, at the end, not every image was restored.
     """
     options = flags.options()
-    tiling = _tiling(options)
-    _check_tiling(tiling, task.restorer({}, options.bfloat16))
+    tiling = tiling_of(options, task.restorer({}, options.bfloat16))
     jobs = files.plan(options.input, options.output, options.format)
     files.check_writable(options.output)
     compile_cache.use()
@@ -58,23 +57,32 @@ def run(
     walk.check_all(jobs, failed, "restored")
 
 
-def _tiling(options: flags.Options) -> Tiling | None:
+def tiling_of(options: flags.Options, restorer: Restorer) -> Tiling | None:
+    """Returns the tiles that flags ask for; None for whole images.
+
+    Where the network is known to look no further than some pixels, tiles share them
+    by default, and the result is that of the whole image. Else they share an eighth
+    (our choice: 64 pixels of tiles of 512) and fade into each other.
+
+    Raises:
+      ConfigError: the network does not take such tiles.
+    """
     if options.tile is None:
         return None
-    # An eighth is our choice: 64 pixels of tiles of 512.
-    overlap = options.tile // 8 if options.overlap is None else options.overlap
-    return Tiling(options.tile, overlap)
-
-
-def _check_tiling(tiling: Tiling | None, restorer: Restorer) -> None:
-    if tiling is None:
-        return
-    multiple = restorer.multiple
-    if tiling.size % multiple:
-        near = max(round(tiling.size / multiple), 1) * multiple
+    multiple, radius = restorer.multiple, restorer.radius
+    if options.tile % multiple:
+        near = max(round(options.tile / multiple), 1) * multiple
         raise ConfigError(
-            f"--tile={tiling.size} must be a multiple of {multiple}, e.g. {near}"
+            f"--tile={options.tile} must be a multiple of {multiple}, e.g. {near}"
         )
+    if options.overlap is not None:
+        overlap = options.overlap
+    elif radius is not None and 2 * radius < options.tile:
+        overlap = 2 * radius
+    else:
+        overlap = options.tile // 8
+    exact = radius is not None and overlap >= 2 * radius
+    return Tiling(options.tile, overlap, radius if exact and radius else 0)
 
 
 def _restore(
@@ -86,8 +94,8 @@ def _restore(
 ) -> str:
     """Restores an image and returns what there is to say about it."""
     height, width, _ = picture.pixels.shape
-    pictures.check_fits(picture, job.result)
-    if tiling is not None and tiling.cuts(height, width):
+    pictures.check_fits(picture, job.result, restorer.scale)
+    if tiling is not None and tiling.cuts(height, width) and restorer.radius is None:
         logging.log_first_n(
             logging.WARNING,
             "larger images are restored tile by tile: of each, the network's global "
@@ -96,5 +104,9 @@ def _restore(
             tiling.size,
         )
     pixels = restorer(picture.pixels, ensemble=ensemble, tiling=tiling)
-    pictures.write(job.result, dataclasses.replace(picture, pixels=pixels))
+    alpha = pictures.enlarge_alpha(picture.alpha, restorer.scale)
+    pictures.write(
+        job.result, dataclasses.replace(picture, pixels=pixels, alpha=alpha)
+    )
+    height, width, _ = pixels.shape
     return f"{job.source} -> {job.result}: {width} x {height}"

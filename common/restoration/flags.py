@@ -28,7 +28,7 @@ _TILE = flags.DEFINE_integer(
 _OVERLAP = flags.DEFINE_integer(
     "tile_overlap",
     None,
-    "Pixels that tiles share; by default an eighth of a tile.",
+    "Pixels that tiles share; by default as far as the network looks, or an eighth.",
 )
 _BFLOAT16 = flags.DEFINE_bool("bfloat16", False, "Compute in bfloat16.")
 _FORMAT = flags.DEFINE_string(

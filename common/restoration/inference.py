@@ -26,23 +26,36 @@ class Restorer:
     Attributes:
       apply: variables and images `[B, H, W, 3]` to restored images, as it was given.
       multiple: of which both sides must be multiples for `apply`.
+      scale: how many times as long the sides of results are.
+      radius: how many pixels around it a pixel of the result depends on; None where
+        that is the whole image.
     """
 
     def __init__(
-        self, apply: Apply, variables: Variables, multiple: int, bfloat16: bool = False
+        self,
+        apply: Apply,
+        variables: Variables,
+        multiple: int,
+        bfloat16: bool = False,
+        scale: int = 1,
+        radius: int | None = None,
     ):
         """Compiles nothing yet.
 
         Args:
           apply: variables and float32 images `[1, H, W, 3]` in [0, 1] to restored
-            images of the same shape.
+            images `[1, H * scale, W * scale, 3]`.
           variables: of the network; arguments of the compiled programs.
           multiple: what both sides must be multiples of.
           bfloat16: hold the variables in bfloat16. What the network computes in is
             its own affair: images stay float32, since 8 bits would be lost on them.
+          scale: how many times as long the sides of results are.
+          radius: how far the network looks; see above.
         """
         self.apply = apply
         self.multiple = multiple
+        self.scale = scale
+        self.radius = radius
         self._bfloat16 = bfloat16
         self._programs = Programs(apply, multiple)
         self._set(variables)
@@ -72,7 +85,7 @@ class Restorer:
             gather from the rest of the image is lost.
 
         Returns:
-          float32 `[H, W, 3]`, not clipped.
+          float32 `[H * scale, W * scale, 3]`, not clipped.
 
         Raises:
           DataError: no such image, or it does not fit into memory.
@@ -84,9 +97,11 @@ class Restorer:
             padding = Padding.to_multiple(height, width, self.multiple)
             padded = padding.pad(part)
             whole = mean_of_views(self._run, padded) if ensemble else self._run(padded)
-            return padding.crop(whole)
+            return padding.crop(whole, self.scale)
 
-        return restore(image) if tiling is None else tiling.map(restore, image)
+        if tiling is None:
+            return restore(image)
+        return tiling.map(restore, image, self.scale)
 
     def _run(self, image: np.ndarray) -> np.ndarray:
         return self._programs(self._variables, image[None])[0]

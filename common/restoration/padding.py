@@ -49,9 +49,9 @@ class Padding:
                 image = np.take(image, self._pixels(axis), axis)
         return image
 
-    def crop(self, image: np.ndarray) -> np.ndarray:
-        """Cuts the image out of a padded one, which need not be this one."""
-        (row, column), (height, width) = self.start, self.size
+    def crop(self, image: np.ndarray, scale: int = 1) -> np.ndarray:
+        """Cuts the image out of a padded one, which may be `scale` times as large."""
+        row, column, height, width = (scale * x for x in (*self.start, *self.size))
         return image[row : row + height, column : column + width]
 
     def _pixels(self, axis: int) -> np.ndarray:

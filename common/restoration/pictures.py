@@ -172,13 +172,29 @@ def to_levels(pixels: np.ndarray, bits: int = 8) -> np.ndarray:
     return levels.astype(np.uint8 if bits == 8 else np.uint16)
 
 
-def check_fits(picture: Picture, path: Path) -> None:
+def enlarge_alpha(alpha: np.ndarray | None, scale: int) -> np.ndarray | None:
+    """Returns opacity `[H, W]` for a picture `scale` times as large, bilinear."""
+    if alpha is None or scale == 1:
+        return alpha
+    import cv2
+
+    size = (alpha.shape[1] * scale, alpha.shape[0] * scale)
+    return cv2.resize(alpha, size, interpolation=cv2.INTER_LINEAR)
+
+
+def check_fits(picture: Picture, path: Path, scale: int = 1) -> None:
     """Refuses a picture that a format cannot hold, before the work on it.
+
+    Args:
+      picture: before the work.
+      path: of the result.
+      scale: how many times as long its sides will be.
 
     Raises:
       DataError: it has too many pixels per side.
     """
-    longest, limit = max(picture.pixels.shape[:2]), LONGEST.get(path.suffix.lower())
+    longest = scale * max(picture.pixels.shape[:2])
+    limit = LONGEST.get(path.suffix.lower())
     if limit and longest > limit:
         raise DataError(
             f"{longest} pixels per side are too many for {path.suffix} ({limit}); use "

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from PIL import Image
 
@@ -48,8 +49,12 @@ def write_table(
     means: Mapping[str, float], published: Sequence[Published], folder: Path
 ) -> Path:
     """Writes the means beside what is published, as Markdown."""
+    others = [name for name in means if not name.startswith(("psnr", "ssim"))]
     rows = [
-        ("as computed", _show(means["psnr"]), _show(means["ssim"], 4)),
+        (
+            *("as computed", _show(means["psnr"]), _show(means["ssim"], 4)),
+            *(_show(means[name], 4) for name in others),
+        ),
         ("cut to 8 bits", _show(means["psnr_8bit"]), _show(means["ssim_8bit"], 4)),
         ("input", _show(means["psnr_input"]), ""),
     ]
@@ -62,7 +67,9 @@ def write_table(
         (f"published: {row.name}", _show(row.psnr), _show(row.ssim, 3))
         for row in published
     ]
-    return _write(folder / TABLE, tables.markdown([("", "PSNR", "SSIM"), *rows]))
+    header = ("", "PSNR", "SSIM", *others)
+    rows = [(*row, *[""] * (len(header) - len(row))) for row in rows]
+    return _write(folder / TABLE, tables.markdown([header, *rows]))
 
 
 def draw(
@@ -83,7 +90,8 @@ def draw(
         example = pipeline.example(source, transforms, int(outputs["id"][row]))
         given = to_unit(example["image"])
         restored = restorer(given)
-        for image in (given, restored, to_unit(example["target"])):
+        scale = round(len(restored) / len(given))
+        for image in (enlarge(given, scale), restored, to_unit(example["target"])):
             images.append(to_bytes(_centre(image), "nearest"))
         captions += [
             f"input {outputs['psnr_input'][row]:.2f} dB",
@@ -97,6 +105,20 @@ def draw(
     )
     path = plots.image_grid(images, captions, folder / SAMPLES, columns=6)
     return [(caption, path)]
+
+
+def enlarge(image: np.ndarray, scale: int) -> np.ndarray:
+    """Returns `[H, W, 3]` with sides `scale` times as long, bicubic as MATLAB's.
+
+    What a small image is compared and shown as; the method that every paper on
+    super-resolution has as its first row.
+    """
+    if scale == 1:
+        return image
+    height, width, channels = image.shape
+    large = (height * scale, width * scale, channels)
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        return np.asarray(jax.image.resize(image, large, "cubic"))
 
 
 def _write_example(folder: Path, number: int, image: np.ndarray) -> None:

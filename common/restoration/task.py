@@ -51,6 +51,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.evaluation.channels = "rgb"  # or y: luma, as deraining is scored
     # One side or (height, width) of the centre to score; None: the whole image.
     config.evaluation.crop = config_dict.placeholder(object)
+    config.evaluation.border = 0  # pixels at each side that are not scored
     config.evaluation.test_set = ""  # its name in tables, to find what is published
     config.evaluation.baseline = ""  # a key of `baselines.BASELINES`, scored beside
     return config
@@ -80,12 +81,27 @@ class Restoration(Task):
                 f"crops of {height} x {width} cannot be turned by 90 degrees: set "
                 "config.augment.rotate=False"
             )
-        configs.check_sections(config, default_config(), ("evaluation", "degradation"))
+        sections = ("evaluation", "degradation")
+        configs.check_sections(config, self.defaults(), sections)
         self._check_source()
+        if config.evaluation.border < 0:
+            raise ConfigError(
+                f"config.evaluation.border={config.evaluation.border} must be at least 0"
+            )
+        if any(side % self.multiple for side in (height, width)):
+            raise ConfigError(
+                f"config.data.image_size={config.data.image_size} must be a multiple "
+                f"of {self.multiple}, as the degradation asks"
+            )
         if config.evaluation.baseline:
             baselines.check(config.evaluation.baseline, self._degradation)
         for split in ("train", "eval"):
             self.transforms(split)  # their constructors check the rest
+
+    @staticmethod
+    def defaults() -> ml_collections.ConfigDict:
+        """Returns the fields that a config of this task has."""
+        return default_config()
 
     def _check_source(self) -> None:
         """Refuses pairs that would be degraded, and clean images that would not."""
@@ -113,9 +129,27 @@ class Restoration(Task):
     @functools.cached_property
     def _degradation(self) -> degradations.Degradation | None:
         given = self.config.degradation
-        if not given.name:
-            return None
+        return self.make_degradation(given) if given.name else None
+
+    def make_degradation(
+        self, given: ml_collections.ConfigDict
+    ) -> degradations.Degradation:
+        """Returns what `config.degradation` names; a package can know further ones.
+
+        Raises:
+          ConfigError: it cannot be.
+        """
         return degradations.create(given.name, **given.parameters.to_dict())
+
+    @property
+    def scale(self) -> int:
+        """How many times the sides of an input its target has."""
+        return self._degradation.scale if self._degradation else 1
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of training crops must be multiples of."""
+        return self._degradation.multiple if self._degradation else 1
 
     def source(self, split: str, data_dir: str | None) -> Source:
         """Opens stored pairs, or clean images."""
@@ -144,31 +178,31 @@ class Restoration(Task):
     def batch_spec(self, size: int) -> dict[str, jax.ShapeDtypeStruct]:
         """uint8 pairs with id; made degradations are float32 in [0, 1]."""
         height, width = height_width(self.config.data.image_size)
-        shape = (size, height, width, 3)
+        small = (size, height // self.scale, width // self.scale, 3)
         stored = self._degradation is None
         return {
-            "image": jax.ShapeDtypeStruct(shape, jnp.uint8 if stored else jnp.float32),
-            "target": jax.ShapeDtypeStruct(shape, jnp.uint8),
+            "image": jax.ShapeDtypeStruct(small, jnp.uint8 if stored else jnp.float32),
+            "target": jax.ShapeDtypeStruct((size, height, width, 3), jnp.uint8),
             "id": jax.ShapeDtypeStruct((size,), jnp.int32),
         }
 
     def evaluator(
         self, variables: Variables
     ) -> Callable[[Mapping[str, np.ndarray]], dict[str, float]]:
-        """Scores one image; see `_score` for what the names mean."""
+        """Scores one image; see `score` for what the names mean."""
         restorer = self._shared_restorer.with_variables(variables)
 
         def run(example: Mapping[str, np.ndarray]) -> dict[str, float]:
             image = to_unit(example["image"])
-            scores = self._score(restorer(image), example["target"])
-            given = self._psnr(image, example["target"])
+            scores = self.score(restorer(image), example["target"])
+            given = self._psnr(results.enlarge(image, self.scale), example["target"])
             return scores | {"psnr_input": given} | self._baseline(example)
 
         return run
 
     def summarize(self, outputs: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Means over the images."""
-        names = [name for name in outputs if name.partition("_")[0] in ("psnr", "ssim")]
+        names = [name for name in outputs if name != "id"]
         # An image below the window of SSIM has none.
         return {name: float(np.nanmean(outputs[name])) for name in names}
 
@@ -208,7 +242,8 @@ class Restoration(Task):
             return {}
         key = int(example["id"])
         if key not in self._baselines:
-            restored = baselines.run(name, to_unit(example["image"]), self._degradation)
+            image = results.enlarge(to_unit(example["image"]), self.scale)
+            restored = baselines.run(name, image, self._degradation)
             self._baselines[key] = self._psnr(restored, example["target"])
         return {f"psnr_{name}": self._baselines[key]}
 
@@ -216,7 +251,7 @@ class Restoration(Task):
     def _baselines(self) -> dict[int, float]:
         return {}
 
-    def _score(self, image: np.ndarray, target: np.ndarray) -> dict[str, float]:
+    def score(self, image: np.ndarray, target: np.ndarray) -> dict[str, float]:
         """Compares an image in [0, 1] with its target of bytes, in both protocols.
 
         `psnr` and `ssim` are of the values as they come, neither clipped nor rounded,
@@ -237,7 +272,11 @@ class Restoration(Task):
     def _scored(
         self, image: np.ndarray, target: np.ndarray, rounding: str
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns both on the scale [0, 255], in the channels that are scored."""
+        """Returns both on the scale [0, 255], in what of them is scored."""
+        border = self.config.evaluation.border
+        if border:
+            inner = slice(border, -border)
+            image, target = image[inner, inner], target[inner, inner]
         ours = metrics.to_bytes(image, rounding)
         if self.config.evaluation.channels == "rgb":
             return ours, target

@@ -299,16 +299,36 @@ class Experiment:
             donate_argnums=() if self.debug_nans else (0,),
             out_shardings=(self.state_shardings, sharding.replicated(self.mesh)),
         )
-        return jitted.lower(self.abstract_state, self.abstract_batch)
+        return jitted.lower(
+            self.abstract_state, self.abstract_batch, self.abstract_frozen
+        )
 
     def compile_step(self) -> step.StepFn:
         """Compiles the training step before the first batch is there."""
         parts = self.config.grad_accumulation
         compiled = self.lower_step(parts).compile()
         host_memory.release_freed()
+        frozen = self.replicate(self._frozen) if self._frozen else {}
+        plain = self.step_function(parts)
         if not self.debug_nans:
-            return compiled
-        return guards.name_nans(compiled, self.step_function(parts))
+            return lambda state, batch: compiled(state, batch, frozen)
+        return guards.name_nans(
+            lambda state, batch: compiled(state, batch, frozen),
+            lambda state, batch: plain(state, batch, frozen),
+        )
+
+    @functools.cached_property
+    def _frozen(self) -> Mapping[str, Any]:
+        return self.task.frozen()
+
+    @property
+    def abstract_frozen(self) -> PyTree:
+        """Shapes, types and shardings of what the loss reads and nothing trains."""
+        place = sharding.replicated(self.mesh)
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
+            self._frozen,
+        )
 
     @property
     def abstract_batch(self) -> PyTree:

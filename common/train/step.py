@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import functools
+import types
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from common.task import Batch, Task, variables_of
+from common.task import Batch, LossOutput, Task, Variables, variables_of
 from common.train.example_weights import ExampleWeights
 from common.train.reweighting import WeightState
 from common.train.state import Guard, TrainState
 
 PyTree = Any
+_NONE: Mapping[str, Any] = types.MappingProxyType({})
 StepFn = Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
 
 
@@ -30,7 +33,7 @@ def make(
     max_nonfinite_steps: int = 10,
     weighting: ExampleWeights | None = None,
 ) -> StepFn:
-    """Returns `step(state, batch) -> (state, metrics)`.
+    """Returns `step(state, batch, frozen={}) -> (state, metrics)`.
 
     Args:
       task: gives the loss.
@@ -43,10 +46,11 @@ def make(
       weighting: of the examples; all count the same without it.
     """
 
-    def step(state: TrainState, batch: Batch):
+    def step(state: TrainState, batch: Batch, frozen: Mapping[str, Any] = _NONE):
         key = jax.random.fold_in(jax.random.key(seed), state.step)
+        loss = functools.partial(_loss, task, frozen)
         grads, model_state, metrics, moved_by = _gradients(
-            task, state, batch, key, grad_accumulation, weighting
+            loss, state, batch, key, grad_accumulation, weighting
         )
         grad_norm = optax.tree.norm(grads)
         finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(grad_norm)
@@ -83,8 +87,23 @@ def make(
     return step
 
 
-def _gradients(
+def _loss(
     task: Task,
+    frozen: Mapping[str, Any],
+    variables: Variables,
+    batch: Batch,
+    key: jax.Array,
+) -> LossOutput:
+    """The task's loss, which sees what is frozen and does not return it."""
+    if not frozen:
+        return task.loss(variables, batch, key)
+    out = task.loss({**variables, "frozen": frozen}, batch, key)
+    state = {name: x for name, x in out.model_state.items() if name != "frozen"}
+    return out.replace(model_state=state)
+
+
+def _gradients(
+    task_loss: Callable[[Variables, Batch, jax.Array], LossOutput],
     state: TrainState,
     batch: Batch,
     key: jax.Array,
@@ -98,7 +117,7 @@ def _gradients(
     """
 
     def loss(params, model_state, part, factors, part_key):
-        out = task.loss(variables_of(params, model_state), part, part_key)
+        out = task_loss(variables_of(params, model_state), part, part_key)
         means = {name: jnp.mean(value) for name, value in out.metrics.items()}
         mean = jnp.mean(out.loss)
         moved_by = None

@@ -13,7 +13,9 @@ import numpy as np
 
 from common.config import unknown
 from common.data.degradations.base import Degradation
+from common.data.degradations.bayer import Bayer
 from common.data.degradations.blur import CameraShake, MotionBlur
+from common.data.degradations.downscale import Bicubic
 from common.data.degradations.haze import Haze
 from common.data.degradations.jpeg import Jpeg
 from common.data.degradations.low_light import LowLight
@@ -33,6 +35,8 @@ DEGRADATIONS: dict[str, type[Degradation]] = {
     "haze": Haze,
     "low_light": LowLight,
     "jpeg": Jpeg,
+    "bicubic": Bicubic,
+    "bayer": Bayer,
 }
 
 
@@ -67,13 +71,11 @@ class Degrade(RandomMap):
     degradation: Degradation
 
     def random_map(self, element: Example, rng: np.random.Generator) -> Example:
-        """Replaces `"image"` by float32 `[H, W, 3]` and sets `"target"`, uint8."""
-        target = np.asarray(element["image"])
-        if target.dtype != np.uint8 or target.ndim != 3 or target.shape[2] != 3:
+        """Replaces `"image"` and sets `"target"`, see `Degradation.pair`."""
+        clean = np.asarray(element["image"])
+        if clean.dtype != np.uint8 or clean.ndim != 3 or clean.shape[2] != 3:
             raise ValueError(
                 "what is degraded is uint8 [H, W, 3], given "
-                f"{target.dtype} {list(target.shape)}"
+                f"{clean.dtype} {list(clean.shape)}"
             )
-        clean = target.astype(np.float32) / np.float32(255)
-        image = self.degradation(clean, rng)
-        return {**element, "image": image, "target": target}
+        return {**element, **self.degradation.pair(clean, rng)}

@@ -27,6 +27,16 @@ class Degradation(abc.ABC):
 
     LIMITS: ClassVar[Mapping[str, tuple[float, float]]]
 
+    @property
+    def scale(self) -> int:
+        """How many times the sides of the degraded image the clean one has."""
+        return 1
+
+    @property
+    def multiple(self) -> int:
+        """What the clean image's sides are made multiples of, by leaving pixels out."""
+        return self.scale
+
     def __post_init__(self):
         for name, limits in self.LIMITS.items():
             _check(f"{type(self).__name__}.{name}", getattr(self, name), limits)
@@ -40,8 +50,27 @@ class Degradation(abc.ABC):
           rng: all randomness comes from it.
 
         Returns:
-          float32 `[H, W, 3]` on the same scale; only noise leaves [0, 1].
+          float32 `[H / scale, W / scale, 3]` on the same scale; only noise leaves
+          [0, 1].
         """
+
+    def pair(
+        self, clean: np.ndarray, rng: np.random.Generator
+    ) -> Mapping[str, np.ndarray]:
+        """Returns the degraded image, and what a network should make of it.
+
+        Args:
+          clean: uint8 `[H, W, 3]`.
+          rng: all randomness comes from it.
+
+        Returns:
+          `"image"`, float32 `[h, w, 3]` in [0, 1] but for noise, and `"target"`, uint8
+          `[h * scale, w * scale, 3]`.
+        """
+        height, width = (side - side % self.multiple for side in clean.shape[:2])
+        target = clean[:height, :width]
+        image = self(target.astype(np.float32) / np.float32(255), rng)
+        return {"image": image, "target": target}
 
 
 def draw(value: Range, rng: np.random.Generator, *, log: bool = False) -> float:

@@ -15,6 +15,7 @@ from safetensors import numpy as safetensors
 from common.checkpoint import weights
 from common.errors import ConfigError, DataError
 from common.metrics import perceptual, trunks
+from common.models import vgg
 
 GOLDEN = json.loads(
     (pathlib.Path(__file__).parents[2] / "golden/perceptual.json").read_text()
@@ -245,6 +246,54 @@ def test_features_as_they_are_asked_for(alex):
         perceptual.features(alex, images, net="vgg")
     with pytest.raises(ValueError, match="at least 31 pixels, given 30 x 64"):
         perceptual.features(alex, images[:, :30], net="alex")
+
+
+def test_maps_before_relus(monkeypatch):
+    monkeypatch.setattr(vgg, "_WIDTHS", (2, 3, 4, 5, 6))
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(
+        lambda s: rng.normal(size=s.shape).astype(np.float32),
+        {"params": {"trunk": trunks.parameters("vgg19")}},
+    )
+    images = rng.random((2, 16, 16, 3), np.float32)
+    every = trunks.features(variables, images)
+    assert list(every) == trunks.tap_names("vgg19")
+    taps = ["conv3_2", "relu5_4", "conv1_1", "relu3_2", "conv5_4"]
+    maps = trunks.features(variables, images, taps)
+    assert list(maps) == taps
+    for number in ("3_2", "5_4"):
+        before = maps[f"conv{number}"]
+        assert np.min(before) < 0
+        np.testing.assert_allclose(
+            np.maximum(before, 0), every[f"relu{number}"], rtol=1e-5, atol=1e-5
+        )
+    layer = variables["params"]["trunk"]["conv1_1"]
+    window = trunks.imagenet(images)[:, 3:6, 7:10]
+    expected = np.einsum("bhwc,hwcd->bd", window, layer["kernel"]) + layer["bias"]
+    np.testing.assert_allclose(maps["conv1_1"][:, 4, 8], expected, rtol=1e-4, atol=1e-5)
+    for tap, close in (("conv3_5", "conv3_"), ("conv6_1", "conv")):
+        with pytest.raises(ConfigError, match=f"'{tap}'; did you mean '{close}"):
+            trunks.features(variables, images, [tap])
+    with pytest.raises(ConfigError, match="unknown tap of alex 'conv1'"):
+        trunks.features({}, images, ["conv1"], net="alex")
+
+
+def test_the_gradient_of_a_relu_at_zero_is_zero(monkeypatch):
+    """Where that of a maximum would be 1/2, and zeros in two maps would pull."""
+    monkeypatch.setattr(vgg, "_WIDTHS", (2, 3, 4, 5, 6))
+    zeros = jax.tree.map(
+        lambda s: np.zeros(s.shape, np.float32), trunks.parameters("vgg16")
+    )
+
+    def total(trunk):
+        images = np.ones((1, 16, 16, 3), np.float32)
+        variables = {"params": {"trunk": trunk}}
+        return trunks.features(variables, images, ["relu1_1"], net="vgg16")[
+            "relu1_1"
+        ].sum()
+
+    slope = jax.jit(jax.grad(total))(zeros)["conv1_1"]["bias"]
+    np.testing.assert_array_equal(slope, 0)
 
 
 def test_dists_is_that_of_the_authors_package(dists_variables):

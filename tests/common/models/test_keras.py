@@ -119,9 +119,9 @@ def mobilenet():
     return Values(original("mobilenet_v2"))
 
 
-def check_equal(name, values):
+def check_equal(name, values, side=32):
     """What Keras computes of images that it normalises itself, or that we do."""
-    x = images()
+    x = images(side)
     theirs = 255 * (x * DEVIATION + MEAN) if name == "efficientnet_b0" else x
     network = registry.backbone(name, CLASSES)
     logits = jax.jit(network.apply)(values.ours(), x)
@@ -134,13 +134,25 @@ def test_logits_are_those_of_keras(mobilenet):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["densenet121", "efficientnet_b0"])
+@pytest.mark.parametrize("name", ["densenet121", "efficientnet_b0", "inception_v3"])
 def test_the_others_are_those_of_keras(name, tmp_path):
-    values, path = Values(original(name)), tmp_path / "w.weights.h5"
-    check_equal(name, values)
-    values.save(path)
-    found = matching.nest(keras_weights.read(path, values.ours()))
-    jax.tree.map(np.testing.assert_array_equal, found, values.ours())
+    side = 80 if name == "inception_v3" else 32
+    model = original(name, side=side)
+    keras_graph._renumber(model)
+    values = Values(model)
+    check_equal(name, values, side)
+    for path in (tmp_path / "w.weights.h5", tmp_path / "w.h5"):
+        values.save(path)
+        found = matching.nest(keras_weights.read(path, values.ours()))
+        jax.tree.map(np.testing.assert_array_equal, found, values.ours())
+
+
+def test_names_do_not_depend_on_what_was_made_before():
+    models = [keras_graph.original("inception_v3", classes) for classes in (0, 3)]
+    names = [{k.name for k in model.layers if k.weights} for model in models]
+    assert names[1] - names[0] == {"predictions"}
+    assert names[0] >= {"conv2d", "conv2d_93", "batch_normalization_93"}
+    assert len(names[0]) == 2 * 94
 
 
 def test_training_updates_statistics_and_features_are_pooled(mobilenet):

@@ -24,6 +24,8 @@ COUNTS = {
     "densenet121": (1024, 7_978_856),
     "efficientnet_b0": (1280, 5_288_548),
     "inception_v2": (1024, 11_178_336),
+    # Keras counts 34,432 moving averages too: 23,851,784.
+    "inception_v3": (2048, 23_817_352),
     "maxvit_tiny": (512, 30_916_528),
     "maxvit_small": (768, 68_927_956),
 }
@@ -99,7 +101,7 @@ def test_images_as_the_published_weights_expect_them():
     styles = {name: registry.normalization(name) for name in registry.BACKBONES}
     assert set(styles.values()) <= STYLES.keys()
     half = {name for name, style in styles.items() if style == "half"}
-    assert half == {"mobilenet_v2", "inception_v2"}
+    assert half == {"mobilenet_v2", "inception_v2", "inception_v3"}
     with pytest.raises(ConfigError, match="unknown backbone 'vgg'"):
         registry.normalization("vgg")
 

@@ -76,6 +76,7 @@ def test_arguments_are_the_sum_of_the_shards(whole, split):
             "parameters": 4 * held,
             "optimizer": 2 * 4 * held + 4,  # two moments and a count
             "moving average": 0,
+            "frozen": 0,
             "model state": 4 * 2 * 32,
             "counters": 4 * 4,
             "batch": BATCH // 8 * (8 * 8 * 3 + 4 + 4),

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -78,8 +80,139 @@ def test_sizes_that_cannot_be(size, overlap, message):
         Tiling(size, overlap)
 
 
+@pytest.mark.parametrize("margin", [-1, 3])
+def test_margins_that_cannot_be(margin):
+    with pytest.raises(ConfigError, match=rf"tile_margin={margin} .* \[0, 2\], half"):
+        Tiling(16, 5, margin)
+
+
 def test_an_image_of_one_tile_is_not_cut():
     tiling = Tiling(16, 4)
     assert not tiling.cuts(16, 3)
     assert tiling.cuts(17, 3)
     assert tiling.cuts(3, 17)
+
+
+def blurred(image, radius):
+    """A mean over (2 * radius + 1)**2 pixels, with zeros around the image."""
+    length = 2 * radius + 1
+    padded = np.pad(image, ((radius, radius), (radius, radius), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (length, length), (0, 1))
+    return windows.mean((-2, -1), dtype=np.float64).astype(np.float32)
+
+
+def repeated(tile, scale):
+    return tile.repeat(scale, 0).repeat(scale, 1)
+
+
+@pytest.mark.parametrize(("overlap", "margin"), [(6, 3), (9, 3), (15, 3), (14, 7)])
+@pytest.mark.parametrize("scale", [1, 2, 3])
+def test_with_a_margin_tiled_equals_whole(overlap, margin, scale):
+    """At scale 1 even with more than two tiles over one pixel, as 15 of 16."""
+
+    def function(tile):
+        return repeated(blurred(tile, 3), scale)
+
+    image = noise(45, 38, 2)
+    result = Tiling(16, overlap, margin).map(function, image, scale)
+    np.testing.assert_allclose(result, function(image), atol=1e-6)
+
+
+def test_without_a_margin_seams_remain():
+    image = noise(45, 38, 2)
+    result = Tiling(16, 6).map(lambda tile: blurred(tile, 3), image)
+    assert np.abs(result - blurred(image, 3)).max() > 0.05
+
+
+def test_without_a_rest_to_fade_over_one_tile_ends_where_the_next_begins():
+    values = iter((0, 1))
+    image = np.zeros((3, 10, 1), np.float32)
+    result = Tiling(6, 2, 1).map(lambda tile: tile + next(values), image)
+    np.testing.assert_array_equal(result[..., 0], [[0] * 5 + [1] * 5] * 3)
+
+
+def test_the_margin_is_not_faded_over():
+    """Two tiles of 8 over 12 pixels share four, of which two are thrown away."""
+    values = iter((0, 1))
+    image = np.zeros((3, 12, 1), np.float32)
+    result = Tiling(8, 4, 1).map(lambda tile: tile + next(values), image)
+    expected = [0] * 5 + [0.25, 0.75] + [1] * 5
+    np.testing.assert_array_equal(result[..., 0], [expected] * 3)
+
+
+@pytest.mark.parametrize("tiling", [(16, 0), (16, 4), (16, 15), (16, 9, 4), (100, 0)])
+def test_a_function_may_enlarge_and_change_the_channels(tiling):
+    image = noise(40, 29, 3)
+    result = Tiling(*tiling).map(lambda tile: repeated(tile[..., :2], 3), image, 3)
+    np.testing.assert_array_equal(result, repeated(image[..., :2], 3))
+
+
+def test_the_fade_is_as_wide_as_the_enlarged_overlap():
+    values = iter((0, 1))
+    image = np.zeros((1, 10, 1), np.float32)
+    result = Tiling(6, 2).map(lambda x: repeated(x, 2) + next(values), image, 2)
+    expected = [0] * 8 + [0.125, 0.375, 0.625, 0.875] + [1] * 8
+    np.testing.assert_array_equal(result[..., 0], [expected] * 2)
+
+
+@pytest.mark.parametrize("tiling", [(16, 4), (16, 15), (16, 12, 3), (16, 8, 4)])
+def test_rows_come_in_order_without_gaps(tiling):
+    image, blocks, next_row = noise(50, 33, 1), [], 0
+    stream = Tiling(*tiling).stream(
+        lambda rows, columns: image[rows, columns],
+        lambda tile: repeated(tile, 3),
+        *(50, 33, 3),
+    )
+    for row, block in stream:
+        assert row == next_row
+        assert block.shape[1:] == (99, 1)
+        assert len(block)
+        assert not len(block) % 3
+        next_row += len(block)
+        blocks.append(block)
+    np.testing.assert_array_equal(np.concatenate(blocks), repeated(image, 3))
+
+
+def test_one_row_of_tiles_is_in_memory():
+    """Of a result of 512 rows that a stream makes, one strip of 64 and little more."""
+    tiling, width = Tiling(64, 4), 4096
+    stream = tiling.stream(
+        lambda rows, columns: np.zeros((64, columns.stop - columns.start, 1), "f4"),
+        lambda tile: tile,
+        *(512, width),
+    )
+    tracemalloc.start()
+    for _, block in stream:
+        del block
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    strip = 64 * width * 4
+    assert strip < peak < 1.5 * strip
+
+
+def test_what_is_shared_is_read_for_each_tile_and_nothing_else():
+    pieces, tiling = [], Tiling(16, 4)
+
+    def read(rows, columns):
+        pieces.append((rows.start, rows.stop, columns.start, columns.stop))
+        return noise(16, 16, 1)
+
+    for _ in tiling.stream(read, lambda tile: tile, 28, 40):
+        pass
+    expected = [(0, 16), (12, 28)], [(0, 16), (12, 28), (24, 40)]
+    assert pieces == [down + across for down in expected[0] for across in expected[1]]
+    assert tiling.count(28, 40) == 6
+    assert tiling.count(3, 16) == 1
+
+
+def test_tiles_and_images_are_not_changed():
+    image = noise(40, 40, 1)
+    before = image.copy()
+    values = iter(range(100))
+    Tiling(16, 6, 1).map(lambda tile: tile[:] if next(values) % 2 else tile * 2, image)
+    np.testing.assert_array_equal(image, before)
+
+
+def test_a_function_of_another_scale_is_refused():
+    with pytest.raises(ValueError, match=r"became \[32, 32, 3\]; at scale 3 .*48, 48"):
+        Tiling(16, 4).map(lambda tile: repeated(tile, 2), noise(20, 20, 3), 3)

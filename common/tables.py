@@ -5,6 +5,8 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from common import atomic
 
 Table = Sequence[Sequence[str]]
@@ -37,6 +39,14 @@ def markdown(table: Table) -> str:
     ]
     rule = "|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|"
     return "\n".join([lines[0], rule, *lines[1:]]) + "\n"
+
+
+def spread(values: Sequence[float], digits: int, signed: bool = False) -> str:
+    """Returns mean and standard deviation of runs; of one run its value alone."""
+    array = np.asarray(values, np.float64)
+    sign = "+" if signed else ""
+    text = f"{array.mean():{sign}.{digits}f}"
+    return text + (f" ± {array.std(ddof=1):.{digits}f}" if len(array) > 1 else "")
 
 
 def _grouped(cell: str) -> str:

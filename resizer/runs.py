@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import json
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import ml_collections
-import numpy as np
 from absl import logging
 
-from common import config as configs
+from common import tables
 from common.checkpoint import matching, weights
-from common.task import Task
-from common.train import loop, outcome
+from common.train import once, outcome
 from resizer import phases, pictures
-
-_RESULT = "result.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,29 +117,18 @@ class Runs:
         Returns:
           Metrics of the last evaluation, and "seconds".
         """
-        folder = self.folder(name)
-        path = folder / _RESULT
-        if path.is_file():
-            return json.loads(path.read_text(encoding="utf-8"))
-        began = time.monotonic()
-        task: Task = self.kind(config)
-        metrics = loop.train(
-            task, config, folder, data_dir=self.data_dir, init_from=init_from
+        result = once.train(
+            self.kind, config, self.folder(name), self.data_dir, init_from
         )
-        result = {**metrics, "seconds": time.monotonic() - began}
-        configs.write_json(path, result)
-        value = metrics[task.monitor.metric]
-        logging.info("%s: %s %.4f", name, task.monitor.metric, value)
+        metric = self.kind.monitor.metric
+        logging.info("%s: %s %.4f", name, metric, result[metric])
         return result
 
 
 def spread(values: Sequence[float], scale: float = 1.0, signed: bool = False) -> str:
     """Returns mean and standard deviation over the seeds, as in a table."""
-    array = scale * np.asarray(values, np.float64)
     digits = 2 if scale != 1 else 4
-    sign = "+" if signed else ""
-    text = f"{array.mean():{sign}.{digits}f}"
-    return text + (f" ± {array.std(ddof=1):.{digits}f}" if len(array) > 1 else "")
+    return tables.spread([scale * value for value in values], digits, signed)
 
 
 def scale_of(metric: str) -> tuple[float, str]:

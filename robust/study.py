@@ -7,8 +7,6 @@ that was finished is not run again, so a study that was stopped goes on.
 from __future__ import annotations
 
 import copy
-import json
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,12 +16,11 @@ import numpy as np
 from absl import logging
 from tqdm import tqdm
 
-from common import config as configs
 from common import tables
 from common.logging import plots
 from common.logging.writers import read_metrics
 from common.task import Task
-from common.train import loop
+from common.train import once
 from robust import flags, methods
 
 # Name of a measure in the tables -> what it is called there, in percent where it is a
@@ -89,18 +86,15 @@ def _result(
     point: tuple[str, float, int],
 ) -> Result:
     """Returns the result of a run, from its folder when it is there."""
-    path = folder / "result.json"
-    if path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
-    began = time.monotonic()
-    metrics = loop.train(kind(config), config, folder, data_dir=data_dir)
-    result = {
-        **dict(zip(("method", "rate", "seed"), point, strict=True)),
-        **{name: value for name, value in metrics.items() if name in _COLUMNS},
-        **accuracies(read_metrics(folder)),
-        "seconds": time.monotonic() - began,
-    }
-    configs.write_json(path, result)
+
+    def collect(metrics: Mapping[str, float], folder: Path) -> dict[str, Any]:
+        return {
+            **dict(zip(("method", "rate", "seed"), point, strict=True)),
+            **{name: value for name, value in metrics.items() if name in _COLUMNS},
+            **accuracies(read_metrics(folder)),
+        }
+
+    result = once.train(kind, config, folder, data_dir, collect=collect)
     logging.info("%s at %g, seed %d: %.4f", *point, result["last"])
     return result
 

@@ -53,7 +53,7 @@ def test_dependencies_are_bounded():
         assert ">=" in line, line
         assert ",<" in line, line
     extras = PROJECT["project"]["optional-dependencies"]
-    assert set(extras) == {"gpu", "tpu", "test", "bench", "dev"}
+    assert set(extras) == {"gpu", "tpu", "geo", "test", "bench", "dev"}
 
 
 def test_readme_shows_what_make_does():

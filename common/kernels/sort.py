@@ -1,11 +1,11 @@
 """Sorting with a gradient, fast on CPUs, too.
 
-XLA's CPU backend compares floats through a comparator that knows NaNs, and sorts pairs,
-which a gradient needs for the order, through one that it cannot inline; both take
-several times as long as whole numbers, and one sort runs on one thread. So floats become
-integers of the same order, a value and its place share 64 bits, and rows are sorted in
-parts that run side by side (benchmarks/README.md). Accelerators keep the library's sort.
-The choice is made when a function is lowered.
+XLA's CPU backend compares floats through a comparator that knows NaNs, and sorts
+pairs, which a gradient needs for the order, through one that it cannot inline; both
+take several times as long as whole numbers, and one sort runs on one thread. So floats
+become integers of the same order, a value and its place share 64 bits, and rows are
+sorted in parts that run side by side (benchmarks/README.md). Accelerators keep the
+library's sort. The choice is made when a function is lowered.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The projected distribution loss: how far feature distributions are apart.
 
 Delbracio, Talebi and Milanfar 2021 (arXiv 2012.09289). The maps of a network of object
-recognition are read as samples, one for each place, of which one-dimensional projections
-are compared by their Wasserstein distances; where in the image a sample was does not
-count. The paper's text was not at hand: that the channels are the projections, p = 1,
-and means over places and channels are inferred (see enhancement/README.md).
+recognition are read as samples, one for each place, of which one-dimensional
+projections are compared by their Wasserstein distances; where in the image a sample was
+does not count. The paper's text was not at hand: that the channels are the projections,
+p = 1, and means over places and channels are inferred (see enhancement/README.md).
 
     maps = trunks.features(variables, restored, taps)
     target_maps = trunks.features(variables, targets, taps)
@@ -83,15 +83,15 @@ def projected_distribution_loss(
     pairs = prepare(
         features, target_features, weights, normalization, border, same_size=False
     )
-    if projection == "random":
-        keys = _split(key, num_projections, len(pairs))
-        measure = functools.partial(_random, count=num_projections, p=p)
+    drawn = projection == "random"
+    keys = _split(key, num_projections, len(pairs)) if drawn else [None] * len(pairs)
     layers: Layers = {}
-    for number, (name, (x, y, weight)) in enumerate(pairs.items()):
-        if projection == "random":
-            distances = measure(keys[number], _samples(x), _samples(y))
+    for (name, (x, y, weight)), own in zip(pairs.items(), keys, strict=True):
+        u, v = _samples(x), _samples(y)
+        if own is None:
+            distances = wasserstein(u, v, p)
         else:
-            distances = wasserstein(_samples(x), _samples(y), p)
+            distances = _random(own, u, v, num_projections, p)
         places = min(x.shape[1] * x.shape[2], y.shape[1] * y.shape[2])
         layers[name] = weight * _reduce(distances, places, reduction)
     return total(layers)
@@ -136,7 +136,7 @@ def _samples(maps: jax.Array) -> jax.Array:
 
 
 def _random(
-    key: jax.Array, u: jax.Array, v: jax.Array, *, count: int, p: int
+    key: jax.Array, u: jax.Array, v: jax.Array, count: int, p: int
 ) -> jax.Array:
     """Distances of `[B, C, N]` and `[B, C, M]` along random directions: `[B, K]`."""
     directions = jax.random.normal(key, (count, u.shape[1]), jnp.float32)
@@ -159,9 +159,9 @@ def _reduce(distances: jax.Array, places: int, reduction: str) -> jax.Array:
     return total * places if reduction == "sum_all" else total
 
 
-def _split(key: jax.Array | None, count: int, layers: int) -> jax.Array:
+def _split(key: jax.Array | None, count: int, layers: int) -> list[jax.Array]:
     if count < 1:
         raise ConfigError(f"num_projections={count} must be at least 1")
     if key is None:
         raise ConfigError('projection="random" needs a key, a new one in each step')
-    return jax.random.split(key, layers)
+    return list(jax.random.split(key, layers))

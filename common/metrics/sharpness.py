@@ -10,9 +10,9 @@ from common.errors import DataError
 def sharpness_error(image: np.ndarray, target: np.ndarray) -> float:
     """Returns `|log2(S(image) / S(target))|`, S the mean length of gradients of luma.
 
-    0 where both are as sharp; 1 where one has half or twice the gradients, by blur or by
-    ringing and noise. Unlike PSNR it does not ask where details are. Our choice: means
-    of finite differences, of luma by the weights of BT.601.
+    0 where both are as sharp; 1 where one has half or twice the gradients, by blur or
+    by ringing and noise. Unlike PSNR it does not ask where details are. Our choice:
+    means of finite differences, of luma by the weights of BT.601.
 
     Args:
       image: `[H, W, 3]`, on any scale.

@@ -105,8 +105,6 @@ def _restore(
         )
     pixels = restorer(picture.pixels, ensemble=ensemble, tiling=tiling)
     alpha = pictures.enlarge_alpha(picture.alpha, restorer.scale)
-    pictures.write(
-        job.result, dataclasses.replace(picture, pixels=pixels, alpha=alpha)
-    )
+    pictures.write(job.result, dataclasses.replace(picture, pixels=pixels, alpha=alpha))
     height, width, _ = pixels.shape
     return f"{job.source} -> {job.result}: {width} x {height}"

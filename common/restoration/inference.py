@@ -29,6 +29,7 @@ class Restorer:
       scale: how many times as long the sides of results are.
       radius: how many pixels around it a pixel of the result depends on; None where
         that is the whole image.
+      channels: of the images; None for any number.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Restorer:
         bfloat16: bool = False,
         scale: int = 1,
         radius: int | None = None,
+        channels: int | None = 3,
     ):
         """Compiles nothing yet.
 
@@ -51,11 +53,13 @@ class Restorer:
             its own affair: images stay float32, since 8 bits would be lost on them.
           scale: how many times as long the sides of results are.
           radius: how far the network looks; see above.
+          channels: of the images; None for any number.
         """
         self.apply = apply
         self.multiple = multiple
         self.scale = scale
         self.radius = radius
+        self.channels = channels
         self._bfloat16 = bfloat16
         self._programs = Programs(apply, multiple)
         self._set(variables)
@@ -90,7 +94,7 @@ class Restorer:
         Raises:
           DataError: no such image, or it does not fit into memory.
         """
-        image = check_image(image)
+        image = check_image(image, self.channels)
 
         def restore(part: np.ndarray) -> np.ndarray:
             height, width, _ = part.shape
@@ -107,16 +111,21 @@ class Restorer:
         return self._programs(self._variables, image[None])[0]
 
 
-def check_image(image: np.ndarray | jax.Array) -> np.ndarray:
+def check_image(image: np.ndarray | jax.Array, channels: int | None = 3) -> np.ndarray:
     """Returns an image as float32.
+
+    Args:
+      image: to check.
+      channels: that it must have; None for any number.
 
     Raises:
       DataError: naming the shape, type or values that no image has.
     """
     array = np.asarray(image)
-    if array.ndim != 3 or array.shape[2] != 3 or not array.size:
+    wrong = array.ndim != 3 or channels not in (None, array.shape[2])
+    if wrong or not array.size:
         raise DataError(
-            f"an image has shape [H, W, 3] and a pixel at least, given "
+            f"an image has shape [H, W, {channels or 'C'}] and a pixel at least, given "
             f"{list(array.shape)}"
         )
     if not jax.numpy.issubdtype(array.dtype, jax.numpy.floating):

@@ -84,10 +84,9 @@ class Restoration(Task):
         sections = ("evaluation", "degradation")
         configs.check_sections(config, self.defaults(), sections)
         self._check_source()
-        if config.evaluation.border < 0:
-            raise ConfigError(
-                f"config.evaluation.border={config.evaluation.border} must be at least 0"
-            )
+        border = config.evaluation.border
+        if border < 0:
+            raise ConfigError(f"config.evaluation.border={border} must be at least 0")
         if any(side % self.multiple for side in (height, width)):
             raise ConfigError(
                 f"config.data.image_size={config.data.image_size} must be a multiple "
@@ -141,6 +140,12 @@ class Restoration(Task):
         """
         return degradations.create(given.name, **given.parameters.to_dict())
 
+    def degradation(self, split: str) -> degradations.Degradation:
+        """Returns what makes pairs of a split's clean images; the same for both."""
+        del split
+        assert self._degradation is not None
+        return self._degradation
+
     @property
     def scale(self) -> int:
         """How many times the sides of an input its target has."""
@@ -172,7 +177,7 @@ class Restoration(Task):
             height_width(size, "config.evaluation.crop")
             chain.append(paired_transforms.CenterCrop(size))
         if self._degradation is not None:
-            chain.append(degradations.Degrade(self._degradation))
+            chain.append(degradations.Degrade(self.degradation(split)))
         return [*chain, paired_transforms.ToArrays()]
 
     def batch_spec(self, size: int) -> dict[str, jax.ShapeDtypeStruct]:

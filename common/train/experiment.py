@@ -309,13 +309,11 @@ class Experiment:
         compiled = self.lower_step(parts).compile()
         host_memory.release_freed()
         frozen = self.replicate(self._frozen) if self._frozen else {}
-        plain = self.step_function(parts)
+        run = functools.partial(_with, compiled, frozen)
         if not self.debug_nans:
-            return lambda state, batch: compiled(state, batch, frozen)
-        return guards.name_nans(
-            lambda state, batch: compiled(state, batch, frozen),
-            lambda state, batch: plain(state, batch, frozen),
-        )
+            return run
+        plain: Any = self.step_function(parts)
+        return guards.name_nans(run, functools.partial(_with, plain, frozen))
 
     @functools.cached_property
     def _frozen(self) -> Mapping[str, Any]:
@@ -481,3 +479,8 @@ def _check_ids(source: Source) -> None:
                 f"{source[index].get('name', 'an example')} has the id {found} at "
                 f"position {index}: weights of examples need ids from 0 in order"
             )
+
+
+def _with(step: Any, frozen: Any, state: TrainState, batch: PyTree) -> Any:
+    """Takes a step that reads what is frozen."""
+    return step(state, batch, frozen)

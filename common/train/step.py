@@ -99,7 +99,7 @@ def _loss(
         return task.loss(variables, batch, key)
     out = task.loss({**variables, "frozen": frozen}, batch, key)
     state = {name: x for name, x in out.model_state.items() if name != "frozen"}
-    return out.replace(model_state=state)
+    return dataclasses.replace(out, model_state=state)
 
 
 def _gradients(

@@ -36,8 +36,11 @@ def get_config(arg: str | None = None):
         config.eval_every_epochs = 1.0
     config.phases.pretrain_epochs = 4.0
     config.phases.pretrain_rate = 2e-3
-    config.phases.tune_epochs = 4.0
-    config.phases.tune_rate = 1e-3
+    config.phases.tune_epochs = 8.0
+    config.phases.tune_rate = 2e-3
+    # Adam moves all 784 weights behind a pixel by its rate: as fast as the network, the
+    # learned image left the range of its input in ten steps, and nothing was learned.
+    config.phases.resizer_factor = 0.05
     config.phases.cross_epochs = 1.0
     phases.choose(config, args.resizer if args.phase else "bilinear")
     phases.apply(config, args.phase)

@@ -127,14 +127,14 @@ def test_a_study_goes_on_where_it_stopped(tmp_path, monkeypatch):
     task = make()
     ran = []
 
-    def train(task, config, workdir, data_dir):
+    def train(task, config, workdir, data_dir, init_from):
         ran.append((workdir.name, config.seed, config.noise.seed, config.noise.rate))
         workdir.mkdir(parents=True)
         line = {"step": 1, "kind": "eval", "time": 0.0, "top1": 0.5}
         (workdir / "metrics.jsonl").write_text(json.dumps(line) + "\n")
         return {"top1": 0.5, "memorized": 0.25}
 
-    monkeypatch.setattr(study.loop, "train", train)
+    monkeypatch.setattr(study.once.loop, "train", train)
     options = flags.StudyOptions(("uniform", "eg"), (0.4,), 2)
     monkeypatch.setattr(study.flags, "study_options", lambda: options)
     study.run(task, task.config, str(tmp_path), None)

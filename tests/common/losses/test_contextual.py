@@ -98,7 +98,15 @@ def check(kind, x, y, chunk, tolerance=1e-5, **options):
 # Chunks that do not fit, and one larger than the matrix; below there are some that fit.
 @pytest.mark.parametrize(("center", "chunk"), [("batch", 9), ("image", 100)])
 def test_chunks_are_the_whole(kind, center, chunk):
-    check(kind, maps(0, 2, 8, 7, 5), maps(1, 2, 5, 6, 5), chunk, center=center)
+    x, y = maps(0, 2, 8, 7, 5), maps(1, 2, 5, 6, 5)
+    check(kind, x, y, chunk, center=center)
+
+
+def test_rows_that_fill_up_a_chunk_do_not_count():
+    """They would be alike to all targets, and here nothing else is to most."""
+    y = maps(1, 2, 5, 6, 5)
+    x = y[:, :1, :1] + 0.3 * maps(0, 2, 8, 7, 5)
+    check("cx", x, y, 9, 1e-4, center="batch")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The projected distribution loss: fixtures F1 to F10 of its sheet, SciPy, properties."""
+"""The projected distribution loss: known values, SciPy, properties."""
 
 import jax
 import jax.numpy as jnp

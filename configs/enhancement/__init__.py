@@ -1,0 +1,1 @@
+"""Experiments of enhancement: losses of features, and satellite images."""

@@ -1,0 +1,1 @@
+"""Training restoration networks well: projected distribution loss, satellite images."""

@@ -76,7 +76,7 @@ def fine_tune(
     """
     config.loss.feature = feature
     config.loss.trunk_weights = weights
-    if feature in ("cx", "cobi"):
+    if feature in ("cx", "cobi") and config.loss.layers == "default":
         config.loss.layers = "cx"
     config.schedule.peak /= 2
     config.total_steps = -(-config.total_steps // 3)

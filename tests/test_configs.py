@@ -27,6 +27,10 @@ FILES = sorted(
 # Package -> its tasks, as its main.py names them.
 TASKS = {
     "compression": {"tables": "compression.tasks:Tables"},
+    "enhancement": {
+        "restoration": "enhancement.tasks:Restoration",
+        "satellite": "enhancement.satellite_task:SatelliteSR",
+    },
     "iqa": {
         "nima": "iqa.nima:Nima",
         "preference": "iqa.preference_task:Preference",
@@ -46,6 +50,18 @@ ARGUMENTS = {
     "configs/compression/imagenet_accuracy.py": ("T", "B"),
     "configs/compression/kodak.py": ("4:4:4", "4:2:0"),
     "configs/compression/photos.py": ("4:4:4", "subsampling=4:2:2"),
+    "configs/enhancement/deblur.py": ("loss=none", "loss=pdl,weights=FILE"),
+    "configs/enhancement/denoise.py": ("sigma=50", "loss=swd,weights=FILE"),
+    "configs/enhancement/photos.py": (
+        *("superresolution", "denoise", "demosaic", "deblur", "jpeg"),
+        *(f"loss={x}" for x in ("vgg_l1", "gram", "cx", "cobi", "lpips")),
+    ),
+    "configs/enhancement/satellite.py": (
+        *("satsr", "satsr_wide", "edsr", "srcnn", "bicubic"),
+        *("rcan", "rrdb,scale=4", "satsr,preset=realesrgan,scale=4"),
+    ),
+    "configs/enhancement/satellite_photos.py": ("satsr", "preset=ideal_bicubic"),
+    "configs/enhancement/superresolution.py": ("factor=4", "factor=3"),
     "configs/iqa/ava.py": ("maxvit_tiny", "maxvit_tiny,image_size=384", "resnet50"),
     "configs/iqa/ciqa.py": ("distance", "concatenation,backbone=resnet50"),
     "configs/iqa/preference_photos.py": ("three", "one", "model=concatenation"),
@@ -95,6 +111,7 @@ ARGUMENTS = {
 # One file per package goes through the whole loop, with evaluation and report.
 WHOLE_RUN = (
     "configs/compression/photos.py",
+    "configs/enhancement/photos.py",
     "configs/iqa/rated_photos.py",
     "configs/maxim/photos.py",
     "configs/maxvit/digits.py",
@@ -209,6 +226,13 @@ def compiled(lowered, programs={}):  # noqa: B006 (it is the memory)
     return programs[text]
 
 
+def config_frozen(experiment):
+    """What a loss looks through, of which small experiments have nothing."""
+    frozen = experiment.task.frozen()
+    assert frozen == {}
+    return frozen
+
+
 @pytest.mark.parametrize(
     "path", [path for path in FILES if str(path) not in WHOLE_RUN], ids=str
 )
@@ -222,7 +246,7 @@ def test_smoke_takes_one_step(path):
     step = compiled(experiment.lower_step(1))
     before = any_state(experiment.abstract_state)
     params = jax.device_get(before.params)
-    after, metrics = step(before, batch)
+    after, metrics = step(before, batch, config_frozen(experiment))
     assert after.step == 1
     if config.task == "classification":
         classes = config.data.num_classes

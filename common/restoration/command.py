@@ -60,16 +60,18 @@ def run(
 def tiling_of(options: flags.Options, restorer: Restorer) -> Tiling | None:
     """Returns the tiles that flags ask for; None for whole images.
 
-    Where the network is known to look no further than some pixels, tiles share them
-    by default, and the result is that of the whole image. Else they share an eighth
-    (our choice: 64 pixels of tiles of 512) and fade into each other.
+    Where the network is known to look no further than some pixels, and it treats all
+    places alike, tiles share them by default, and the result is that of the whole
+    image. Else they share an eighth (our choice: 64 pixels of tiles of 512) and fade
+    into each other.
 
     Raises:
       ConfigError: the network does not take such tiles.
     """
     if options.tile is None:
         return None
-    multiple, radius = restorer.multiple, restorer.radius
+    multiple = restorer.multiple
+    radius = restorer.radius if multiple == 1 else None
     if options.tile % multiple:
         near = max(round(options.tile / multiple), 1) * multiple
         raise ConfigError(
@@ -81,8 +83,19 @@ def tiling_of(options: flags.Options, restorer: Restorer) -> Tiling | None:
         overlap = 2 * radius
     else:
         overlap = options.tile // 8
-    exact = radius is not None and overlap >= 2 * radius
-    return Tiling(options.tile, overlap, radius if exact and radius else 0)
+    if radius is None:
+        return Tiling(options.tile, overlap)
+    if overlap < 2 * radius:
+        logging.warning(
+            "tiles of %d pixels share %d, and the network looks %d far: there may be "
+            "seams, which --tile=%d or more would not have",
+            options.tile,
+            overlap,
+            radius,
+            2 * radius + 1,
+        )
+        return Tiling(options.tile, overlap)
+    return Tiling(options.tile, overlap, radius)
 
 
 def _restore(

@@ -28,8 +28,12 @@ class Padding:
 
     @classmethod
     def to_multiple(cls, height: int, width: int, multiple: int) -> Padding:
-        """Plans how an image gets sides that are multiples of `multiple`."""
-        even = (height + height % 2, width + width % 2)
+        """Plans how an image gets sides that are multiples of `multiple`.
+
+        Of 1 everything is a multiple: nothing is added.
+        """
+        odd = (height % 2, width % 2) if multiple > 1 else (0, 0)
+        even = (height + odd[0], width + odd[1])
         rows, columns = (-(-side // multiple) * multiple for side in even)
         return cls((height, width), even, (rows, columns))
 

@@ -30,8 +30,8 @@ def get_config(arg: str | None = None):
     config.data.image_size = 32 * args.scale
     config.batch_size = 8
     config.ema_decay = 0.99
-    config.total_steps = 3000
-    config.eval_every_steps = config.checkpoint_every_steps = 1500
+    config.total_steps = 2000
+    config.eval_every_steps = config.checkpoint_every_steps = 1000
     config.log_every_steps = 50
     config.schedule.peak = 1e-3
     config.schedule.final = 1e-6

@@ -50,3 +50,10 @@ def test_every_pixel_is_where_numpy_puts_it(size, multiple):
 def test_what_fits_is_not_copied():
     image = ramp(64, 128)
     assert Padding.to_multiple(64, 128, 64).pad(image) is image
+
+
+def test_nothing_is_added_where_every_size_is_right():
+    padding = Padding.to_multiple(7, 4, 1)
+    assert padding.padded == padding.size == (7, 4)
+    image = np.arange(84.0).reshape(7, 4, 3)
+    np.testing.assert_array_equal(padding.pad(image), image)

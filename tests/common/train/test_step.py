@@ -107,3 +107,26 @@ def test_too_many_in_a_row_is_final():
     assert int(metrics["diverged"]) == 1
     with pytest.raises(Diverged, match="step 4: 3 steps"):
         guards.check_finite({k: float(v) for k, v in metrics.items()}, 4, 3)
+
+
+class Seen(Line):
+    """Whose loss reads what nothing trains, and returns all it was given."""
+
+    def loss(self, variables, batch, key):
+        out = super().loss(variables, batch, key)
+        frozen = variables["frozen"]["factor"]
+        state = {**out.model_state, "frozen": variables["frozen"]}
+        return LossOutput(frozen * out.loss, state)
+
+
+def test_what_is_frozen_is_read_and_no_part_of_the_state():
+    tx = optax.identity()
+    plain, start = setup()
+    seen = step.make(Seen(), tx, lambda s: RATE, seed=0)
+    frozen = {"factor": jnp.float32(0.5)}
+    after, metrics = jax.jit(seen)(start, batch(), frozen)
+    expected, plain_metrics = plain(start, batch())
+    np.testing.assert_allclose(metrics["loss"], plain_metrics["loss"] / 2, rtol=1e-6)
+    moved, twice = (x.params["w"] - start.params["w"] for x in (after, expected))
+    np.testing.assert_allclose(2 * moved, twice, rtol=1e-5)
+    assert set(after.model_state) == {"batch_stats"}

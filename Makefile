@@ -34,6 +34,7 @@ benchmark: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.reweighting
 	$(BIN)/python -m benchmarks.rank_centrality
 	$(BIN)/python -m benchmarks.resizer
+	$(BIN)/python -m benchmarks.projected_distribution
 
 clean:
 	rm -rf $(VENV) runs

@@ -36,6 +36,8 @@ def default_config() -> ml_collections.ConfigDict:
     config.evaluation.lpips_net = "alex"
     config.evaluation.dists = ""
     config.evaluation.niqe = ""
+    config.evaluation.fid = ""  # of patches, as KID
+    config.evaluation.fid_backbone = "inception_v3"
 
     config.optimizer.name = "adam"
     config.schedule.name = "cosine"
@@ -93,7 +95,8 @@ def shrink(config: ml_collections.ConfigDict) -> None:
     config.data.image_size = 32
     config.evaluation.crop = 32
     config.evaluation.border = min(config.evaluation.border, 4)
-    config.evaluation.lpips = config.evaluation.dists = config.evaluation.niqe = ""
+    for name in ("lpips", "dists", "niqe", "fid"):
+        config.evaluation[name] = ""
     config.model.options = ml_collections.ConfigDict()
     config.model.options.features = 4
     if config.model.name not in ("bicubic", "srcnn"):

@@ -24,6 +24,7 @@ from common.task import Batch, LossOutput, Variables
 from enhancement import measures, networks
 from enhancement.config import default_config
 from enhancement.feature_losses import FeatureLoss
+from enhancement.patches import Patches
 
 _PIXEL_LOSSES = ("l1", "l2", "charbonnier")
 _SECTIONS = ("model", "loss")
@@ -185,8 +186,25 @@ class Restoration(task.Restoration):
 
     def score(self, image: np.ndarray, target: np.ndarray) -> dict[str, float]:
         """PSNR and SSIM, and what the config names weights for."""
+        if self._has_patches:
+            seen = np.clip(image, 0, 1).astype(np.float32)
+            self._patches.add(seen, np.asarray(to_unit(target)))
         more = measures.apply(self._measures, image, target)
         return super().score(image, target) | more
+
+    def summarize(self, outputs: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Means over the images, and distances of the sets of their patches."""
+        found = super().summarize(outputs)
+        return found | self._patches.summarize() if self._has_patches else found
+
+    @property
+    def _has_patches(self) -> bool:
+        return bool(self.config.evaluation.fid)
+
+    @functools.cached_property
+    def _patches(self) -> Patches:
+        evaluation = self.config.evaluation
+        return Patches(evaluation.fid_backbone, evaluation.fid)
 
     @functools.cached_property
     def _measures(self) -> dict[str, measures.Measure]:

@@ -33,6 +33,12 @@ class Published:
     ssim: float
 
 
+def means(outputs: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Returns the mean of each score; an image below the window of SSIM has none."""
+    names = [name for name in outputs if name != "id"]
+    return {name: float(np.nanmean(outputs[name])) for name in names}
+
+
 def write_scores(
     outputs: Mapping[str, np.ndarray], source: Source, folder: Path
 ) -> Path:
@@ -46,21 +52,21 @@ def write_scores(
 
 
 def write_table(
-    means: Mapping[str, float], published: Sequence[Published], folder: Path
+    scores: Mapping[str, float], published: Sequence[Published], folder: Path
 ) -> Path:
     """Writes the means beside what is published, as Markdown."""
-    others = [name for name in means if not name.startswith(("psnr", "ssim"))]
+    others = [name for name in scores if not name.startswith(("psnr", "ssim"))]
     rows = [
         (
-            *("as computed", _show(means["psnr"]), _show(means["ssim"], 4)),
-            *(_show(means[name], 4) for name in others),
+            *("as computed", _show(scores["psnr"]), _show(scores["ssim"], 4)),
+            *(_show(scores[name], 4) for name in others),
         ),
-        ("cut to 8 bits", _show(means["psnr_8bit"]), _show(means["ssim_8bit"], 4)),
-        ("input", _show(means["psnr_input"]), ""),
+        ("cut to 8 bits", _show(scores["psnr_8bit"]), _show(scores["ssim_8bit"], 4)),
+        ("input", _show(scores["psnr_input"]), ""),
     ]
     rows += [
         (name.removeprefix("psnr_"), _show(value), "")
-        for name, value in means.items()
+        for name, value in scores.items()
         if name.startswith("psnr_") and name not in ("psnr_8bit", "psnr_input")
     ]
     rows += [

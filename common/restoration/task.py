@@ -207,9 +207,7 @@ class Restoration(Task):
 
     def summarize(self, outputs: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Means over the images."""
-        names = [name for name in outputs if name != "id"]
-        # An image below the window of SSIM has none.
-        return {name: float(np.nanmean(outputs[name])) for name in names}
+        return results.means(outputs)
 
     def pictures(
         self,
@@ -222,7 +220,7 @@ class Restoration(Task):
         # Where evaluation had them, so that its programs serve again.
         variables = jax.device_put(variables, jax.local_devices()[0])
         results.write_scores(outputs, source, workdir)
-        results.write_table(self.summarize(outputs), self.published(), workdir)
+        results.write_table(results.means(outputs), self.published(), workdir)
         restorer = self._shared_restorer.with_variables(variables)
         return results.draw(outputs, source, self.transforms("eval"), restorer, workdir)
 

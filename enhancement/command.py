@@ -40,6 +40,8 @@ def run(
       DataError: nothing can be read, or, at the end, not every file was restored.
     """
     options = restoration_flags.options()
+    if restoration_flags.TASK.value is not None:
+        raise ConfigError("--task: no weights are published; give --workdir")
     jobs = files.plan(options.input, options.output)
     scenes = [job for job in jobs if job.source.suffix.lower() in geotiff.SUFFIXES]
     if not scenes or not isinstance(task, SatelliteSR):

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from common.config import unknown
+from common.data.degradations.bayer import PATTERNS
 from common.errors import ConfigError
 from common.models.remat import remat
 from enhancement import satellite_networks
@@ -31,8 +32,6 @@ from enhancement.blocks import (
     shuffle_factors,
     upsampler_radius,
 )
-
-PATTERNS = ("RGGB", "BGGR", "GRBG", "GBRG")
 
 
 class EDSR(Network):
@@ -116,7 +115,7 @@ class Demosaicing(Network):
       num_blocks: residual blocks.
       residual_scale: of the blocks.
       remat: what the blocks save for the backward pass (`common.models.remat`).
-      pattern: one of `PATTERNS`, the colours of the first four pixels by rows.
+      pattern: a key of `PATTERNS`, the colours of the first four pixels by rows.
     """
 
     features: int = 64
@@ -244,7 +243,7 @@ def mosaic(images: jax.Array, pattern: str) -> jax.Array:
 
     Args:
       images: `[B, H, W, 3]`, red, green, blue; even sides.
-      pattern: one of `PATTERNS`.
+      pattern: a key of `PATTERNS`.
 
     Returns:
       `[B, H, W, 1]`.
@@ -258,8 +257,8 @@ def mosaic(images: jax.Array, pattern: str) -> jax.Array:
     # A view of 2 x 2 cells; picked, not multiplied by a mask, as 0 times NaN is NaN.
     cells = images.reshape(batch, height // 2, 2, width // 2, 2, 3)
     picked = [
-        cells[:, :, index // 2, :, index % 2, "RGB".index(colour)]
-        for index, colour in enumerate(pattern)
+        cells[:, :, index // 2, :, index % 2, channel]
+        for index, channel in enumerate(PATTERNS[pattern])
     ]
     rows = [jnp.stack(picked[start : start + 2], axis=-1) for start in (0, 2)]
     return jnp.stack(rows, axis=2).reshape(batch, height, width, 1)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from common.data.degradations.bayer import PATTERNS
 from common.errors import ConfigError
 from common.models import cost
 from enhancement import networks
@@ -178,7 +179,7 @@ def test_bands(name, channels):
     assert output.shape == (2, scale * height, scale * width, channels)
 
 
-@pytest.mark.parametrize("pattern", networks.PATTERNS)
+@pytest.mark.parametrize("pattern", PATTERNS)
 def test_demosaicing_reads_the_mosaic_alone(pattern):
     model = small("demosaicing", pattern=pattern)
     images = image(1, 6, 10, 3)

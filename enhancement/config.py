@@ -31,14 +31,6 @@ def default_config() -> ml_collections.ConfigDict:
     config.loss.calibration_steps = 64
     config.loss.weight = config_dict.placeholder(float)  # given: no calibration
 
-    # Files of weights, "random" where a network is asked for, or "": not measured.
-    config.evaluation.lpips = ""
-    config.evaluation.lpips_net = "alex"
-    config.evaluation.dists = ""
-    config.evaluation.niqe = ""
-    config.evaluation.fid = ""  # of patches, as KID
-    config.evaluation.fid_backbone = "inception_v3"
-
     config.optimizer.name = "adam"
     config.schedule.name = "cosine"
     config.schedule.peak = 1e-4
@@ -95,8 +87,7 @@ def shrink(config: ml_collections.ConfigDict) -> None:
     config.data.image_size = 32
     config.evaluation.crop = 32
     config.evaluation.border = min(config.evaluation.border, 4)
-    for name in ("lpips", "dists", "niqe", "fid"):
-        config.evaluation[name] = ""
+    task.measure_nothing(config)
     config.model.options = ml_collections.ConfigDict()
     config.model.options.features = 4
     if config.model.name not in ("bicubic", "srcnn"):

@@ -16,8 +16,8 @@ from common.losses import contextual, feature_layers, perceptual
 from common.losses.projected_distribution import projected_distribution_loss
 from common.metrics import perceptual as metrics
 from common.metrics import trunks
+from common.restoration.measures import RANDOM
 
-RANDOM = "random"  # in place of a file of weights
 _SLICED = functools.partial(projected_distribution_loss, projection="random")
 # Name -> of the maps of both images; the contextual losses and those of random
 # projections draw.
@@ -113,15 +113,10 @@ class FeatureLoss:
           ConfigError: the file does not fit.
           DataError: there is none.
         """
+        if self.name == "lpips" and self.weights == RANDOM:
+            return metrics.untrained_lpips(self._net)
         if self.name == "lpips":
-            return lpips_variables(self.weights, self._net)
+            return metrics.load_lpips(self.weights, self._net)
         if self.weights == RANDOM:
             return trunks.untrained(self.trunk)
         return trunks.load(self.weights, self.trunk)
-
-
-def lpips_variables(weights: str, net: str) -> Any:
-    """Reads the variables of LPIPS, or makes some that learned nothing."""
-    if weights == RANDOM:
-        return metrics.untrained_lpips(net)
-    return metrics.load_lpips(weights, net)

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from common import tables
 from common.errors import ConfigError
 from common.logging import plots
+from common.restoration.measures import RANDOM
 from common.task import Task
 from common.train import once
 from enhancement import feature_losses, flags, runs
@@ -111,7 +112,7 @@ def _planned(
         fine_tune(config, "")
         config.reinitialize = ()
         return config
-    fine_tune(config, point.loss, weights or feature_losses.RANDOM)
+    fine_tune(config, point.loss, weights or RANDOM)
     config.loss.ratio = point.ratio
     return config
 

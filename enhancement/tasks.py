@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import ml_collections
-import numpy as np
 
 from common import config as configs
 from common.data.normalization import to_unit
@@ -21,10 +20,9 @@ from common.restoration import task
 from common.restoration.inference import Restorer
 from common.restoration.task import training_psnr
 from common.task import Batch, LossOutput, Variables
-from enhancement import measures, networks
+from enhancement import networks
 from enhancement.config import default_config
 from enhancement.feature_losses import FeatureLoss
-from enhancement.patches import Patches
 
 _PIXEL_LOSSES = ("l1", "l2", "charbonnier")
 _SECTIONS = ("model", "loss")
@@ -183,32 +181,6 @@ class Restoration(task.Restoration):
             radius=model.receptive_radius,
             channels=None if getattr(model, "shared_bands", False) else model.channels,
         )
-
-    def score(self, image: np.ndarray, target: np.ndarray) -> dict[str, float]:
-        """PSNR and SSIM, and what the config names weights for."""
-        if self._has_patches:
-            seen = np.clip(image, 0, 1).astype(np.float32)
-            self._patches.add(seen, np.asarray(to_unit(target)))
-        more = measures.apply(self._measures, image, target)
-        return super().score(image, target) | more
-
-    def summarize(self, outputs: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """Means over the images, and distances of the sets of their patches."""
-        found = super().summarize(outputs)
-        return found | self._patches.summarize() if self._has_patches else found
-
-    @property
-    def _has_patches(self) -> bool:
-        return bool(self.config.evaluation.fid)
-
-    @functools.cached_property
-    def _patches(self) -> Patches:
-        evaluation = self.config.evaluation
-        return Patches(evaluation.fid_backbone, evaluation.fid)
-
-    @functools.cached_property
-    def _measures(self) -> dict[str, measures.Measure]:
-        return measures.create(self.config.evaluation)
 
 
 def _check_loss(loss: ml_collections.ConfigDict) -> None:

@@ -28,6 +28,7 @@ from common.checkpoint import matching
 from common.data import normalization
 from common.errors import ConfigError, DataError
 from common.models import registry
+from common.size import Size, height_width
 
 # Of eigenvalues below zero, or of asymmetry, to the largest: rounding.
 _NEGATIVE = 1e-6
@@ -209,8 +210,8 @@ def kid(
 
 def patches(
     images: Sequence[np.ndarray] | np.ndarray,
-    size: int = 64,
-    stride: int | None = None,
+    size: Size = 64,
+    stride: Size | None = None,
     limit: int | None = None,
     seed: int = 0,
 ) -> np.ndarray:
@@ -218,14 +219,14 @@ def patches(
 
     Args:
       images: `[H, W, C]` each, of any and of different sizes; one `[B, H, W, C]` too.
-      size: side of a patch, in pixels.
+      size: side of a patch, in pixels, or (height, width).
       stride: from one to the next; None: `size`, so that they do not overlap.
       limit: so many are drawn where there are more. From images of the same sizes the
         same places are drawn, with the same seed.
       seed: of that draw.
 
     Returns:
-      `[P, size, size, C]`, copies, image by image and row by row. What a stride leaves
+      `[P, *size, C]`, copies, image by image and row by row. What a stride leaves
       at the right and below is not in any, nor are images smaller than a patch.
 
     Raises:
@@ -233,24 +234,24 @@ def patches(
       ValueError: an image has another form.
       DataError: no image is as large as a patch.
     """
-    stride = size if stride is None else stride
-    if min(size, stride, 1 if limit is None else limit) < 1:
-        raise ConfigError(
-            f"size={size}, stride={stride} and limit={limit} must be at least 1"
-        )
+    height, width = height_width(size, "the size of patches")
+    down, right = height_width(size if stride is None else stride, "stride")
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit={limit} must be at least 1")
     places = []
     for number, image in enumerate(images):
         if image.ndim != 3:
             raise ValueError(f"an image is [H, W, C], given {image.shape}")
-        rows, columns = (range(0, side - size + 1, stride) for side in image.shape[:2])
+        rows = range(0, image.shape[0] - height + 1, down)
+        columns = range(0, image.shape[1] - width + 1, right)
         places += [(number, row, column) for row in rows for column in columns]
     if not places:
-        raise DataError(f"none of {len(images)} images has {size} x {size} pixels")
+        raise DataError(f"none of {len(images)} images has {height} x {width} pixels")
     if limit is not None and limit < len(places):
         drawn = np.random.default_rng(seed).permutation(len(places))[:limit]
         places = [places[index] for index in np.sort(drawn)]
     return np.stack(
-        [images[n][row : row + size, col : col + size] for n, row, col in places]
+        [images[n][row : row + height, col : col + width] for n, row, col in places]
     )
 
 

@@ -27,8 +27,9 @@ from common.data.normalization import to_unit
 from common.data.sources import Source
 from common.errors import ConfigError
 from common.metrics import image as metrics
-from common.restoration import baselines, results
+from common.restoration import baselines, measures, results
 from common.restoration.inference import Restorer
+from common.restoration.patches import Patches
 from common.restoration.results import Published
 from common.size import height_width
 from common.task import Monitor, Task, Variables
@@ -54,7 +55,22 @@ def default_config() -> ml_collections.ConfigDict:
     config.evaluation.border = 0  # pixels at each side that are not scored
     config.evaluation.test_set = ""  # its name in tables, to find what is published
     config.evaluation.baseline = ""  # a key of `baselines.BASELINES`, scored beside
+    # Files of weights, "random" where a network is asked for, or "": not measured.
+    config.evaluation.lpips = ""
+    config.evaluation.lpips_net = "alex"
+    config.evaluation.dists = ""
+    config.evaluation.niqe = ""
+    config.evaluation.fid = ""  # of patches, as KID
+    config.evaluation.fid_backbone = "inception_v3"
+    # One side or (height, width); 64 is our choice, usual where images are few.
+    config.evaluation.fid_patch = config_dict.FieldReference(64, field_type=object)
     return config
+
+
+def measure_nothing(config: ml_collections.ConfigDict) -> None:
+    """Leaves out of an evaluation what needs further networks."""
+    for name in ("lpips", "dists", "niqe", "fid"):
+        config.evaluation[name] = ""
 
 
 class Restoration(Task):
@@ -196,6 +212,8 @@ class Restoration(Task):
     ) -> Callable[[Mapping[str, np.ndarray]], dict[str, float]]:
         """Scores one image; see `score` for what the names mean."""
         restorer = self._shared_restorer.with_variables(variables)
+        # Made before devices work side by side.
+        _ = self._measures, self._patches
 
         def run(example: Mapping[str, np.ndarray]) -> dict[str, float]:
             image = to_unit(example["image"])
@@ -206,8 +224,9 @@ class Restoration(Task):
         return run
 
     def summarize(self, outputs: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """Means over the images."""
-        return results.means(outputs)
+        """Means over the images, and distances of the sets of their patches."""
+        found = results.means(outputs)
+        return found | self._patches.summarize() if self._patches else found
 
     def pictures(
         self,
@@ -260,14 +279,28 @@ class Restoration(Task):
         `psnr` and `ssim` are of the values as they come, neither clipped nor rounded,
         as MAXIM's evaluation script scores. `psnr_8bit` and `ssim_8bit` are of the
         bytes that script saves, cut and not rounded, in which published tables were
-        scored.
+        scored. The others are those of `measures.create`, of the whole image.
         """
         found = {}
         for suffix, rounding in (("", "float"), ("_8bit", "truncate")):
             pair = self._scored(image, target, rounding)
             found[f"psnr{suffix}"] = metrics.psnr(*pair)
             found[f"ssim{suffix}"] = metrics.ssim(*pair)
-        return found
+        if self._patches:
+            seen = np.clip(image, 0, 1).astype(np.float32)
+            self._patches.add(seen, np.asarray(to_unit(target)))
+        return found | measures.apply(self._measures, image, target)
+
+    @functools.cached_property
+    def _measures(self) -> dict[str, measures.Measure]:
+        return measures.create(self.config.evaluation)
+
+    @functools.cached_property
+    def _patches(self) -> Patches | None:
+        evaluation = self.config.evaluation
+        if not evaluation.fid:
+            return None
+        return Patches(evaluation.fid_backbone, evaluation.fid, evaluation.fid_patch)
 
     def _psnr(self, image: np.ndarray, target: np.ndarray) -> float:
         return metrics.psnr(*self._scored(image, target, "float"))

@@ -225,7 +225,7 @@ def test_what_is_refused():
         frechet_distance(np.zeros(2), one, np.zeros(2), np.eye(3))
     images = np.zeros((2, 4, 4, 3))
     for bad in ({"size": 0}, {"stride": 0}, {"limit": 0}):
-        with pytest.raises(ConfigError, match="must be at least 1"):
+        with pytest.raises(ConfigError, match="positive integer|at least 1"):
             patches(images, **bad)
     with pytest.raises(DataError, match="none of 2 images has 64 x 64"):
         patches(images)
@@ -233,3 +233,12 @@ def test_what_is_refused():
         patches(images[0], 2)
     with pytest.raises(ConfigError, match="unknown backbone"):
         distribution.pooled_features("inception", {})
+
+
+def test_a_frame_of_video_becomes_fifteen_patches():
+    """The protocol of arXiv 2112.02475: 256 x 240 pixels, five across, three down."""
+    frame = np.zeros((1, 720, 1280, 1), np.uint8)
+    frame[0, 240:480, 256:512] = 7
+    cut = distribution.patches(frame, (240, 256))
+    assert cut.shape == (15, 240, 256, 1)
+    np.testing.assert_array_equal(cut.mean((1, 2, 3)), [0] * 6 + [7] + [0] * 8)

@@ -9,9 +9,8 @@ import numpy as np
 
 from common.metrics import distribution
 from common.parallel.gather import gather
+from common.size import Size, height_width
 
-# Our choice, as in papers on super-resolution that have few images.
-SIDE = 64
 # Patches at a time, so that one program is enough.
 _BATCH = 16
 
@@ -23,16 +22,18 @@ class Patches:
     can be compared when they are of the same images.
     """
 
-    def __init__(self, backbone: str, weights: str):
+    def __init__(self, backbone: str, weights: str, size: Size = 64):
         """Reads the network.
 
         Args:
           backbone: a key of the registry, e.g. "inception_v3".
           weights: file of its published weights.
+          size: of patches: a side, or (height, width).
 
         Raises:
           ConfigError, DataError: they cannot be read.
         """
+        self._size = height_width(size, "the size of patches")
         # What the network was trained on, to which patches are enlarged.
         side = 299 if backbone == "inception_v3" else 224
         variables = distribution.load(backbone, weights, side)
@@ -45,14 +46,15 @@ class Patches:
 
         Images smaller than a patch are left out.
         """
-        if min(image.shape[:2]) < SIDE:
+        height, width = self._size
+        if image.shape[0] < height or image.shape[1] < width:
             return
         ours, theirs = (self._describe(x) for x in (image, target))
         with self._lock:  # devices work side by side
             self._seen.append((ours, theirs))
 
     def _describe(self, image: np.ndarray) -> np.ndarray:
-        patches = distribution.patches(image[None], SIDE)
+        patches = distribution.patches(image[None], self._size)
         found = []
         for start in range(0, len(patches), _BATCH):
             batch = patches[start : start + _BATCH]

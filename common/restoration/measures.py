@@ -16,8 +16,9 @@ from common.errors import ConfigError
 from common.metrics import niqe, perceptual
 from common.metrics.image import to_bytes
 from common.metrics.sharpness import sharpness_error
-from enhancement.feature_losses import RANDOM, lpips_variables
 
+# In place of a file of weights: a network that learned nothing.
+RANDOM = "random"
 Measure = Callable[[np.ndarray, np.ndarray], float]
 # The seed is not that of a loss' trunk: nobody is measured by what they learned from.
 _SEED = 1
@@ -47,7 +48,7 @@ def create(evaluation: ml_collections.ConfigDict) -> dict[str, Measure]:
         variables = perceptual.untrained_lpips(net, _SEED)
         measures[f"random_{net}"] = _distance(_lpips(net), variables)
     elif evaluation.lpips:
-        variables = lpips_variables(evaluation.lpips, net)
+        variables = perceptual.load_lpips(evaluation.lpips, net)
         measures[f"lpips_{net}"] = _distance(_lpips(net), variables)
     if evaluation.dists:
         variables = perceptual.load_dists(evaluation.dists)

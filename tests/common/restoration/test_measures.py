@@ -5,15 +5,14 @@ import pytest
 
 from common.errors import ConfigError, DataError
 from common.metrics import distribution
-from enhancement import config as configs
-from enhancement import measures, patches
+from common.restoration import measures, patches, task
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.random((70, 140, 3)).astype(np.float32)
 
 
 def evaluation(**fields):
-    found = configs.default_config().evaluation
+    found = task.default_config().evaluation
     found.update(fields)
     return found
 

@@ -1,0 +1,1 @@
+"""Deblurring by predict-and-refine diffusion (arXiv 2112.02475)."""

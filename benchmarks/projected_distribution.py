@@ -22,38 +22,32 @@ from absl import app, flags
 
 from benchmarks.side_by_side import QUIET, Worker, WorkerError, alternate
 
-_PEER = flags.DEFINE_string("peer_python", sys.executable, "Interpreter with torch.")
-_REPEATS = flags.DEFINE_integer("repeats", 7, "Rounds that count.", lower_bound=1)
-_PATIENCE = flags.DEFINE_float("patience", 60.0, "Seconds to wait for quiet rounds.")
-_OUT = flags.DEFINE_string(
-    "out", "runs/benchmark_projected_distribution", "Folder of logs."
-)
 SHAPE = (8, 128, 128, 64)
 # Plain over ours, and the peer's over ours.
 TARGETS = {"plain": 5.0, "peer": 1.0}
 
 
-def start(name: str, out: Path) -> Worker:
+def start(name: str, peer_python: str, out: Path) -> Worker:
     """Starts one program."""
     job = {"candidate": name, "shape": SHAPE, "threads": os.cpu_count()}
-    python = _PEER.value if name == "peer" else sys.executable
+    python = peer_python if name == "peer" else sys.executable
     command = [python, "-m", "benchmarks.projected_distribution_worker"]
     env = {"JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": str(job["threads"])}
     return Worker(name, command, job, out / f"{name}.log", env)
 
 
-def run(out: Path) -> None:
+def run(peer_python: str, repeats: int, patience: float, out: Path) -> None:
     """Times the programs in turns and prints what came of it."""
     with ExitStack() as stack:
         workers = []
         for name in ("ours", "plain", "peer"):
             try:
-                workers.append(stack.enter_context(start(name, out)))
+                workers.append(stack.enter_context(start(name, peer_python, out)))
             except WorkerError as error:
                 if name != "peer":
                     raise
                 print(f"no peer: {error}")
-        rounds = alternate(workers, _REPEATS.value, _PATIENCE.value)
+        rounds = alternate(workers, repeats, patience)
     values = {worker.name: worker.facts["facts"]["value"] for worker in workers}
     if max(values.values()) > 1.0001 * min(values.values()):
         raise WorkerError(f"the sides do not compute the same: {values}")
@@ -70,16 +64,30 @@ def run(out: Path) -> None:
         print(f"disturbed: others used up to {outside:.0%} of the machine")
 
 
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Adds the benchmark's flags."""
+    where = "runs/benchmark_projected_distribution"
+    flags.DEFINE_string("out", where, "Folder of logs.", flag_values=values)
+    python, text = sys.executable, "Interpreter that has torch."
+    flags.DEFINE_string("peer_python", python, text, flag_values=values)
+    flags.DEFINE_integer("repeats", 7, "Rounds that count.", 1, flag_values=values)
+    text = "Seconds to wait for rounds that nothing else disturbs."
+    flags.DEFINE_float("patience", 60.0, text, 0.0, flag_values=values)
+
+
 def main(argv: Sequence[str]) -> None:
     """Runs the benchmark."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+    values = flags.FLAGS
+    out = Path(values.out).absolute()
     try:
-        run(Path(_OUT.value).absolute())
+        run(values.peer_python, values.repeats, values.patience, out)
     except WorkerError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
 
 
 if __name__ == "__main__":
+    define_flags()
     app.run(main)

@@ -52,7 +52,13 @@ def _flops(experiment: Experiment) -> str:
     """Counts on one example; what a step does besides does not depend on the batch."""
     one = experiment.task.batch_spec(1)
     variables, state = experiment.abstract_variables, experiment.abstract_state
-    forward = cost.count(experiment.task.evaluate, variables, one).multiply_adds
+    task = experiment.task
+    if task.one_by_one:  # images of any size: one as training sees it
+        image = jax.tree.map(lambda x: x, task.inference_spec())
+        look = lambda values, x: task.inference(values)(x)  # noqa: E731
+        forward = cost.count(look, variables, image).multiply_adds
+    else:
+        forward = cost.count(task.evaluate, variables, one).multiply_adds
     step = cost.count(
         experiment.step_function(1), state, one, experiment.abstract_frozen
     ).multiply_adds

@@ -100,7 +100,9 @@ def _restore(
             made = convert(job.source, job.result)
         except (DataError, OSError, MemoryError) as error:
             failed.append(job)
-            logging.error("%s: %s", job.source, str(error) or "no memory left")
+            reason = str(error) or "no memory left"
+            named = str(job.source) in reason
+            logging.error("%s", reason if named else f"{job.source}: {reason}")
             continue
         low, high = made.value_range
         bands = ", ".join(map(str, made.bands))

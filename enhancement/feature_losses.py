@@ -60,14 +60,22 @@ class FeatureLoss:
         if not self.weights:
             raise ConfigError(
                 f"config.loss.feature={self.name} needs config.loss.trunk_weights: a "
-                "file of the network's weights as torchvision has them, .safetensors "
-                f"or .npz; or {RANDOM}, a network that learned nothing"
+                "file of the network's weights as torchvision has them (for lpips "
+                f"with the heads), .safetensors or .npz; or {RANDOM}, a network that "
+                "learned nothing"
             )
         if self.name == "lpips":
+            if self.trunk not in metrics.NETS:
+                raise ConfigError(
+                    unknown("config.loss.trunk of lpips", self.trunk, metrics.NETS)
+                )
+            if self.options:
+                raise ConfigError(f"lpips has no options: {dict(self.options)}")
             return
         trunks.torch_layers(self.trunk)  # Refuses an unknown name.
         taps = feature_layers.find(self.layers)
-        known = inspect.signature(LOSSES[self.name]).parameters
+        known = set(inspect.signature(LOSSES[self.name]).parameters)
+        known -= {"features", "target_features", "weights", "key"}
         for option in self.options:
             if option not in known:
                 raise ConfigError(unknown(f"option of {self.name}", option, known))
@@ -91,7 +99,7 @@ class FeatureLoss:
         """
         targets = jax.lax.stop_gradient(targets)
         if self.name == "lpips":
-            return metrics.lpips(variables, images, targets, self._net, precision=None)
+            return metrics.lpips(variables, images, targets, self.trunk, precision=None)
         weights = feature_layers.find(self.layers)
         look = functools.partial(
             trunks.features, variables, taps=list(weights), net=self.trunk
@@ -102,10 +110,6 @@ class FeatureLoss:
         _, layers = loss(look(images), look(targets), weights, **options)
         return sum(layers.values(), start=jax.numpy.zeros(len(images)))
 
-    @property
-    def _net(self) -> str:
-        return "alex" if self.trunk == "alex" else "vgg"
-
     def variables(self) -> Any:
         """Reads or makes the variables of the network.
 
@@ -114,9 +118,9 @@ class FeatureLoss:
           DataError: there is none.
         """
         if self.name == "lpips" and self.weights == RANDOM:
-            return metrics.untrained_lpips(self._net)
+            return metrics.untrained_lpips(self.trunk)
         if self.name == "lpips":
-            return metrics.load_lpips(self.weights, self._net)
+            return metrics.load_lpips(self.weights, self.trunk)
         if self.weights == RANDOM:
             return trunks.untrained(self.trunk)
         return trunks.load(self.weights, self.trunk)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 from absl import flags
 
+from common import study_flags
 from common.config import unknown
 from common.errors import ConfigError
 from common.restoration import flags as restoration_flags
 
 flags.adopt_module_key_flags(restoration_flags)
+flags.adopt_module_key_flags(study_flags)
 
 # Each mode, and how it is called.
 MODES = {
     "predict": "--workdir=RUN --input=DIR_OR_FILE --output=DIR [--tile=N ...]",
-    "study": "--workdir=DIR [--config=FILE] [--losses=A,B] [--ratios=R,S]",
-    "matrix": "--workdir=DIR [--config=FILE] [--presets=A,B] [--networks=A,B]",
+    "study": "--workdir=DIR [--config=FILE] [--losses=A,B] [--ratios=R,S] ...",
+    "matrix": "--workdir=DIR [--config=FILE] [--presets=A,B] [--networks=A,B] ...",
 }
 
 _BANDS = flags.DEFINE_list(
@@ -41,7 +44,6 @@ _PRESETS = flags.DEFINE_list(
 _NETWORKS = flags.DEFINE_list(
     "networks", [], "Networks of a matrix; by default that of the config."
 )
-_REPEATS = flags.DEFINE_integer("repeats", 3, "Runs of each, with seeds from 0.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +69,8 @@ class StudyOptions:
             values = getattr(self, name)
             if len(set(values)) < len(values):
                 raise ConfigError(f"--{name}={','.join(map(str, values))}: each once")
-        if not all(ratio > 0 for ratio in self.ratios):
-            raise ConfigError(f"--ratios={_RATIOS.value}: each above 0")
+        if not self.ratios or not all(0 < ratio < math.inf for ratio in self.ratios):
+            raise ConfigError(f"--ratios={','.join(_RATIOS.value)}: each above 0")
         if self.seeds < 1:
             raise ConfigError(f"--repeats={self.seeds} must be at least 1")
 
@@ -110,7 +112,7 @@ def study_options() -> StudyOptions:
         ratios=_numbers("ratios", _RATIOS.value, float) or (),
         presets=tuple(_PRESETS.value),
         networks=tuple(_NETWORKS.value),
-        seeds=_REPEATS.value,
+        seeds=study_flags.REPEATS.value,
     )
 
 

@@ -22,6 +22,7 @@ from common.errors import ConfigError
 from common.task import Task
 from common.train import once
 from enhancement import flags, runs, satellite
+from enhancement.config import given, set_network
 from enhancement.networks import NETWORKS
 
 Results = Mapping["Point", Mapping[str, Any]]
@@ -58,7 +59,8 @@ def run(
     options = flags.study_options()
     options.check("presets", list(satellite.PRESETS))
     networks = options.networks or (config.model.name,)
-    dataclasses.replace(options, networks=networks).check("networks", NETWORKS)
+    trained = [name for name in NETWORKS if name != "bicubic"]
+    dataclasses.replace(options, networks=networks).check("networks", trained)
     points = [
         Point(network, preset, seed)
         for seed in range(options.seeds)
@@ -71,26 +73,14 @@ def run(
             kind(_planned(config, point, preset))
     home, results = Path(workdir) / "runs", {}
     for point in tqdm(points, unit="run"):
-
-        def collect(
-            metrics: Mapping[str, float], folder: Path, point: Point = point
-        ) -> dict[str, Any]:
-            """Evaluates on every kind of pairs, of which training saw one."""
-            del metrics
-            return {
-                preset: runs.evaluate(
-                    kind,
-                    _planned(config, point, preset),
-                    runs.weights(folder),
-                    data_dir,
-                )
-                for preset in options.presets
-            }
-
-        planned = _planned(config, point, point.preset)
-        results[point] = once.train(
-            kind, planned, home / point.folder, data_dir, collect=collect
-        )
+        folder = home / point.folder
+        once.train(kind, _planned(config, point, point.preset), folder, data_dir)
+        results[point] = {
+            preset: runs.evaluate(
+                kind, _planned(config, point, preset), folder, data_dir
+            )
+            for preset in options.presets
+        }
         psnr = {name: results[point][name]["psnr"] for name in options.presets}
         logging.info("%s: psnr %s", point.folder, psnr)
     for preset in options.presets:
@@ -112,11 +102,11 @@ def _planned(
     config = copy.deepcopy(config)
     config.seed = point.seed
     if config.model.name != point.network:
-        config.model.name = point.network
-        config.model.options = ml_collections.ConfigDict()  # are of another network
+        set_network(config, point.network, **given(config.model.options))
     if config.degradation.name != point.preset:
         config.degradation.name = point.preset
-        config.degradation.parameters.fields = ml_collections.ConfigDict()
+        for name in config.degradation.parameters.fields:  # of another preset
+            config.degradation.parameters.fields[name] = None
     config.evaluation.preset = test
     return config
 

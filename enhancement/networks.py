@@ -294,6 +294,18 @@ _LEAST = {
 _SWITCHES = ("shared_bands", "radiometric", "wide")
 
 
+def fields(name: str) -> set[str]:
+    """Returns the names of the fields of a network.
+
+    Raises:
+      ConfigError: unknown name.
+    """
+    if name not in NETWORKS:
+        raise ConfigError(unknown("network", str(name), NETWORKS))
+    known = {field.name for field in dataclasses.fields(_NETWORKS[name][0])}
+    return known - {"parent", "name"}
+
+
 def create(name: str, scale: int = 1, channels: int = 3, **overrides: Any) -> Network:
     """Builds a network.
 
@@ -309,20 +321,17 @@ def create(name: str, scale: int = 1, channels: int = 3, **overrides: Any) -> Ne
     Raises:
       ConfigError: unknown name or field, or a value that cannot be.
     """
-    if name not in NETWORKS:
-        raise ConfigError(unknown("network", str(name), NETWORKS))
-    network_class, fields = _NETWORKS[name]
-    known = {field.name for field in dataclasses.fields(network_class)}
-    known -= {"parent", "name"}
+    known = fields(name)
+    network_class, defaults = _NETWORKS[name]
     for field in overrides:
         if field not in known:
             raise ConfigError(unknown(f"field of {name}", field, known))
     given = {field: value for field, value in overrides.items() if value is not None}
-    fields = {**fields, "scale": scale, "channels": channels, **given}
-    fields["dtype"] = _dtype(fields.get("dtype", "float32"))
-    for field, value in fields.items():
+    values = {**defaults, "scale": scale, "channels": channels, **given}
+    values["dtype"] = _dtype(values.get("dtype", "float32"))
+    for field, value in values.items():
         _check_field(field, value)
-    network = network_class(**fields)
+    network = network_class(**values)
     network.check_fields()
     return network
 

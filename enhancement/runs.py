@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import ml_collections
 import numpy as np
 
+from common import config as configs
 from common import modes
 from common.data import pipeline
 from common.data.normalization import to_unit
@@ -29,13 +31,28 @@ def weights(folder: Path) -> str:
 
 
 def evaluate(
-    kind: Any, config: ml_collections.ConfigDict, init_from: str, data_dir: str | None
+    kind: Any, config: ml_collections.ConfigDict, folder: Path, data_dir: str | None
 ) -> dict[str, float]:
-    """Evaluates weights under a config: metrics of the task."""
+    """Evaluates a finished run on pairs of a preset, or reads what came of it before.
+
+    Args:
+      kind: class of the task.
+      config: of the run, but for `config.evaluation.preset`.
+      folder: of the run.
+      data_dir: of the data.
+
+    Returns:
+      Metrics of the task.
+    """
+    path = folder / f"on_{config.evaluation.preset}.json"
+    if path.is_file():
+        return json.loads(path.read_text(encoding="utf-8"))
     task = kind(copy.deepcopy(config))
     experiment = Experiment(task, task.config, data_dir)
-    variables, _ = modes.find_variables(experiment, None, init_from)
-    return task.summarize(experiment.evaluate(variables))
+    variables, _ = modes.find_variables(experiment, None, weights(folder))
+    metrics = task.summarize(experiment.evaluate(variables))
+    configs.write_json(path, metrics)
+    return metrics
 
 
 def draw(

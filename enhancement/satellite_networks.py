@@ -1,6 +1,6 @@
 """Super-resolution of satellite images: SatSR, and what it is compared with.
 
-"Super-Resolution of Commercial Satellite Imagery Using Deep Neural Networks" (arXiv
+"Super-resolving Commercial Satellite Imagery Using Realistic Training Data" (arXiv
 2002.11248) trains a network of its own, whose design could not be read: SatSR is our
 choice. The others follow their papers and official codes.
 """

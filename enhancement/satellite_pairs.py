@@ -53,7 +53,8 @@ class Satellite(Degradation):
 
     @functools.cached_property
     def _configs(self) -> tuple[Any, Any]:
-        ours = satellite.preset(self.preset, self.factor, **self.fields)
+        fields = {name: x for name, x in self.fields.items() if x is not None}
+        ours = satellite.preset(self.preset, self.factor, **fields)
         return ours, satellite.preset("ideal_bicubic", self.factor)
 
     @property

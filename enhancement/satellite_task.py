@@ -13,7 +13,7 @@ from common.data import degradations
 from common.data.normalization import to_unit
 from common.errors import ConfigError
 from common.task import Batch, Variables
-from enhancement import networks, tasks
+from enhancement import networks, satellite, tasks
 from enhancement.config import satellite_config
 from enhancement.satellite_pairs import CONDITIONS, Satellite
 
@@ -33,6 +33,12 @@ class SatelliteSR(tasks.Restoration):
           ConfigError: a field is unknown or out of range.
         """
         super().__init__(config)
+        side = min(self.batch_spec(1)["image"].shape[1:3])
+        if side < satellite.MIN_SIDE:
+            raise ConfigError(
+                f"config.data.image_size={config.data.image_size} makes LR images of "
+                f"{side} pixels; they need {satellite.MIN_SIDE}"
+            )
         told = getattr(self.model, "conditioning", 0)
         if told not in (0, len(CONDITIONS)):
             raise ConfigError(

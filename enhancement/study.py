@@ -110,7 +110,6 @@ def _planned(
     weights = config.loss.trunk_weights
     if point.loss == CONTROL:
         fine_tune(config, "")
-        config.reinitialize = ()
         return config
     fine_tune(config, point.loss, weights or RANDOM)
     config.loss.ratio = point.ratio

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import ml_collections
+import numpy as np
 
 from common import config as configs
 from common.data.normalization import to_unit
@@ -21,7 +23,7 @@ from common.restoration.inference import Restorer
 from common.restoration.task import training_psnr
 from common.task import Batch, LossOutput, Variables
 from enhancement import networks
-from enhancement.config import default_config
+from enhancement.config import default_config, given
 from enhancement.feature_losses import FeatureLoss
 
 _PIXEL_LOSSES = ("l1", "l2", "charbonnier")
@@ -40,6 +42,11 @@ class Restoration(task.Restoration):
         super().__init__(config)
         configs.check_sections(config, self.defaults(), _SECTIONS)
         _check_loss(config.loss)
+        if config.model.name == "bicubic":
+            raise ConfigError(
+                "config.model.name=bicubic has nothing to learn; every evaluation of a "
+                "super-resolution has it as psnr_input"
+            )
         self.model = networks.create(
             config.model.name,
             scale=self.scale,
@@ -60,7 +67,7 @@ class Restoration(task.Restoration):
         return default_config()
 
     def _model_fields(self) -> dict[str, Any]:
-        fields = self.config.model.options.to_dict()
+        fields = given(self.config.model.options)
         # Networks without deep stacks have nothing to compute again.
         if self.config.model.remat != "none":
             fields["remat"] = self.config.model.remat
@@ -75,7 +82,7 @@ class Restoration(task.Restoration):
             loss.trunk,
             loss.trunk_weights,
             loss.layers,
-            loss.options.to_dict(),
+            given(loss.options),
         )
 
     @property
@@ -85,12 +92,20 @@ class Restoration(task.Restoration):
     def init(self, key: jax.Array, batch: Batch) -> Variables:
         """Random parameters; with a feature loss, what its weight is found by."""
         variables = dict(self._init_model(key, batch))
-        if self._calibrates:
+        if self.feature_loss is not None:
             variables["calibration"] = {
                 "ratio": jnp.zeros(()),
                 "batches": jnp.zeros(()),
             }
         return variables
+
+    def read_weights(self, init_from: str, target: Variables) -> dict[str, np.ndarray]:
+        """Reads weights of ours; a calibration is that of one run and begins anew."""
+        found = super().read_weights(init_from, target)
+        kept = {n: x for n, x in found.items() if not n.startswith("calibration/")}
+        for name in target.get("calibration", {}):
+            kept[f"calibration/{name}"] = np.zeros((), np.float32)
+        return kept
 
     def _init_model(self, key: jax.Array, batch: Batch) -> Variables:
         return self.model.init(key, to_unit(batch["image"][:1]))
@@ -104,7 +119,7 @@ class Restoration(task.Restoration):
 
         The weight is `config.loss.ratio` times the mean over the first batches of how
         much longer the pixel loss' gradient for the restored image is. While they are
-        counted the mean so far is used.
+        counted the mean so far is used. Of an accumulated batch each part counts.
         """
         target = to_unit(batch["target"])
         restored = self._apply(variables, batch, self.model)
@@ -136,8 +151,10 @@ class Restoration(task.Restoration):
             found = gradient_ratio(
                 lambda x: pixel(x).mean(), lambda x: look(x).mean(), images
             )
-            batches = seen["batches"] + 1
-            mean = seen["ratio"] + (found - seen["ratio"]) / batches
+            # Nothing can be said where the feature loss has no gradient.
+            batches = seen["batches"] + (found > 0)
+            change = (found - seen["ratio"]) / jnp.maximum(batches, 1)
+            mean = seen["ratio"] + jnp.where(found > 0, change, 0)
             return {"ratio": mean, "batches": batches}
 
         more = seen["batches"] < loss.calibration_steps
@@ -180,6 +197,7 @@ class Restoration(task.Restoration):
             scale=self.scale,
             radius=model.receptive_radius,
             channels=None if getattr(model, "shared_bands", False) else model.channels,
+            mosaic=isinstance(model, networks.Demosaicing),
         )
 
 
@@ -190,10 +208,10 @@ def _check_loss(loss: ml_collections.ConfigDict) -> None:
         )
     if not loss.epsilon > 0:
         raise ConfigError(f"config.loss.epsilon={loss.epsilon} must be above 0")
-    if not loss.ratio > 0 or loss.calibration_steps < 1:
+    if not 0 < loss.ratio < math.inf or loss.calibration_steps < 1:
         raise ConfigError(
             f"config.loss.ratio={loss.ratio} must be above 0 and "
             f"config.loss.calibration_steps={loss.calibration_steps} at least 1"
         )
-    if loss.weight is not None and not loss.weight >= 0:
+    if loss.weight is not None and not 0 <= loss.weight < math.inf:
         raise ConfigError(f"config.loss.weight={loss.weight} must be at least 0")

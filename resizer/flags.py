@@ -6,13 +6,14 @@ import dataclasses
 
 from absl import flags
 
-from common import folder_flags
+from common import folder_flags, study_flags
 from common.config import unknown
 from common.errors import ConfigError
 from common.size import Size, height_width
 from resizer.phases import RESIZERS
 
 flags.adopt_module_key_flags(folder_flags)
+flags.adopt_module_key_flags(study_flags)
 
 # Each mode, and how it is called.
 MODES = {
@@ -41,7 +42,6 @@ _RESIZERS = flags.DEFINE_list(
 _BACKBONES = flags.DEFINE_list(
     "backbones", [], "Networks of a grid, whose resizers are tried on each other."
 )
-_REPEATS = flags.DEFINE_integer("repeats", 5, "Runs of each, with seeds from 0.")
 _PRETRAINED = flags.DEFINE_string(
     "pretrained", None, "Weights that the networks of a study start from."
 )
@@ -112,5 +112,5 @@ def study_options() -> StudyOptions:
     if "bilinear" not in resizers:
         resizers = ("bilinear", *resizers)
     return StudyOptions(
-        resizers, _REPEATS.value, tuple(_BACKBONES.value), _PRETRAINED.value
+        resizers, study_flags.REPEATS.value, tuple(_BACKBONES.value), _PRETRAINED.value
     )

@@ -27,6 +27,7 @@ FILES = sorted(
 # Package -> its tasks, as its main.py names them.
 TASKS = {
     "compression": {"tables": "compression.tasks:Tables"},
+    "deblur_diffusion": {"restoration": "deblur_diffusion.tasks:Deblurring"},
     "enhancement": {
         "restoration": "enhancement.tasks:Restoration",
         "satellite": "enhancement.satellite_task:SatelliteSR",
@@ -50,6 +51,8 @@ ARGUMENTS = {
     "configs/compression/imagenet_accuracy.py": ("T", "B"),
     "configs/compression/kodak.py": ("4:4:4", "4:2:0"),
     "configs/compression/photos.py": ("4:4:4", "subsampling=4:2:2"),
+    "configs/deblur_diffusion/div2k.py": ("residual", "plain"),
+    "configs/deblur_diffusion/gopro.py": ("residual", "plain", "loss=regression"),
     "configs/enhancement/deblur.py": ("loss=none", "loss=pdl,weights=FILE"),
     "configs/enhancement/denoise.py": ("sigma=50", "loss=swd,weights=FILE"),
     "configs/enhancement/photos.py": (
@@ -57,11 +60,15 @@ ARGUMENTS = {
         *(f"loss={x}" for x in ("vgg_l1", "gram", "cx", "cobi", "lpips")),
     ),
     "configs/enhancement/satellite.py": (
-        *("satsr", "satsr_wide", "edsr", "srcnn", "bicubic"),
+        *("satsr", "satsr_wide", "edsr", "srcnn"),
         *("rcan", "rrdb,scale=4", "satsr,preset=realesrgan,scale=4"),
+        *("rcan,smoke", "srcnn,smoke", "satsr_wide,smoke,scale=8"),
+        *("rrdb,smoke,scale=4", "satsr,smoke,scale=3"),
     ),
-    "configs/enhancement/satellite_photos.py": ("satsr", "preset=ideal_bicubic"),
-    "configs/enhancement/superresolution.py": ("factor=4", "factor=3"),
+    "configs/enhancement/satellite_photos.py": (
+        *("satsr", "preset=ideal_bicubic", "rcan", "srcnn", "smoke,scale=8"),
+    ),
+    "configs/enhancement/superresolution.py": ("factor=4", "factor=3,smoke"),
     "configs/iqa/ava.py": ("maxvit_tiny", "maxvit_tiny,image_size=384", "resnet50"),
     "configs/iqa/ciqa.py": ("distance", "concatenation,backbone=resnet50"),
     "configs/iqa/preference_photos.py": ("three", "one", "model=concatenation"),

@@ -41,7 +41,10 @@ def run(
       DataError: nothing can be read, or, at the end, not every image was restored.
     """
     options = flags.options()
-    tiling = tiling_of(options, task.restorer({}, options.bfloat16))
+    plain = task.restorer({}, options.bfloat16)
+    if options.ensemble and plain.mosaic:
+        raise ConfigError("--ensemble: a mosaic cannot be turned")
+    tiling = tiling_of(options, plain)
     jobs = files.plan(options.input, options.output, options.format)
     files.check_writable(options.output)
     compile_cache.use()
@@ -60,18 +63,17 @@ def run(
 def tiling_of(options: flags.Options, restorer: Restorer) -> Tiling | None:
     """Returns the tiles that flags ask for; None for whole images.
 
-    Where the network is known to look no further than some pixels, and it treats all
-    places alike, tiles share them by default, and the result is that of the whole
-    image. Else they share an eighth (our choice: 64 pixels of tiles of 512) and fade
-    into each other.
+    Where the network is known to look no further than some pixels, tiles share them
+    by default, and the result is that of the whole image, if its sides are multiples
+    that the network takes. Else they share an eighth (our choice: 64 pixels of tiles of
+    512) and fade into each other.
 
     Raises:
       ConfigError: the network does not take such tiles.
     """
     if options.tile is None:
         return None
-    multiple = restorer.multiple
-    radius = restorer.radius if multiple == 1 else None
+    multiple, radius = restorer.multiple, restorer.radius
     if options.tile % multiple:
         near = max(round(options.tile / multiple), 1) * multiple
         raise ConfigError(
@@ -79,12 +81,12 @@ def tiling_of(options: flags.Options, restorer: Restorer) -> Tiling | None:
         )
     if options.overlap is not None:
         overlap = options.overlap
-    elif radius is not None and 2 * radius < options.tile:
+    elif radius is not None and 2 * radius + multiple <= options.tile:
         overlap = 2 * radius
     else:
         overlap = options.tile // 8
     if radius is None:
-        return Tiling(options.tile, overlap)
+        return Tiling(options.tile, overlap, multiple=multiple)
     if overlap < 2 * radius:
         logging.warning(
             "tiles of %d pixels share %d, and the network looks %d far: there may be "
@@ -92,10 +94,10 @@ def tiling_of(options: flags.Options, restorer: Restorer) -> Tiling | None:
             options.tile,
             overlap,
             radius,
-            2 * radius + 1,
+            -(-(2 * radius + 1) // multiple) * multiple,
         )
-        return Tiling(options.tile, overlap)
-    return Tiling(options.tile, overlap, radius)
+        return Tiling(options.tile, overlap, multiple=multiple)
+    return Tiling(options.tile, overlap, radius, multiple)
 
 
 def _restore(
@@ -118,6 +120,8 @@ def _restore(
         )
     pixels = restorer(picture.pixels, ensemble=ensemble, tiling=tiling)
     alpha = pictures.enlarge_alpha(picture.alpha, restorer.scale)
-    pictures.write(job.result, dataclasses.replace(picture, pixels=pixels, alpha=alpha))
+    grey = picture.grey and not restorer.mosaic
+    restored = dataclasses.replace(picture, pixels=pixels, alpha=alpha, grey=grey)
+    pictures.write(job.result, restored)
     height, width, _ = pixels.shape
     return f"{job.source} -> {job.result}: {width} x {height}"

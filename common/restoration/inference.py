@@ -7,7 +7,7 @@ import copy
 import jax
 import numpy as np
 
-from common.errors import DataError
+from common.errors import ConfigError, DataError
 from common.restoration.ensemble import ensemble as mean_of_views
 from common.restoration.padding import Padding
 from common.restoration.programs import Apply, Programs, to_bfloat16
@@ -30,6 +30,8 @@ class Restorer:
       radius: how many pixels around it a pixel of the result depends on; None where
         that is the whole image.
       channels: of the images; None for any number.
+      mosaic: whether images are those of a sensor behind colour filters. They are grey
+        and become coloured, and cannot be turned.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Restorer:
         scale: int = 1,
         radius: int | None = None,
         channels: int | None = 3,
+        mosaic: bool = False,
     ):
         """Compiles nothing yet.
 
@@ -54,12 +57,14 @@ class Restorer:
           scale: how many times as long the sides of results are.
           radius: how far the network looks; see above.
           channels: of the images; None for any number.
+          mosaic: see above.
         """
         self.apply = apply
         self.multiple = multiple
         self.scale = scale
         self.radius = radius
         self.channels = channels
+        self.mosaic = mosaic
         self._bfloat16 = bfloat16
         self._programs = Programs(apply, multiple)
         self._set(variables)
@@ -92,8 +97,11 @@ class Restorer:
           float32 `[H * scale, W * scale, 3]`, not clipped.
 
         Raises:
+          ConfigError: an ensemble of mosaics.
           DataError: no such image, or it does not fit into memory.
         """
+        if ensemble and self.mosaic:
+            raise ConfigError("a mosaic cannot be turned: no ensemble for it")
         image = check_image(image, self.channels)
 
         def restore(part: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -16,12 +17,32 @@ from common.errors import ConfigError
 from common.metrics import niqe, perceptual
 from common.metrics.image import to_bytes
 from common.metrics.sharpness import sharpness_error
+from common.models import registry
 
 # In place of a file of weights: a network that learned nothing.
 RANDOM = "random"
 Measure = Callable[[np.ndarray, np.ndarray], float]
 # The seed is not that of a loss' trunk: nobody is measured by what they learned from.
 _SEED = 1
+
+
+def check(evaluation: ml_collections.ConfigDict) -> None:
+    """Refuses what cannot be measured, before anything is read.
+
+    Raises:
+      ConfigError: unknown network, a file that is not there, or a network that learned
+        nothing where one has to know something.
+    """
+    net = evaluation.lpips_net
+    if net not in perceptual.NETS:
+        raise ConfigError(unknown("config.evaluation.lpips_net", net, perceptual.NETS))
+    registry.normalization(evaluation.fid_backbone)  # Refuses an unknown name.
+    for name in ("lpips", "dists", "niqe", "fid"):
+        path = evaluation[name]
+        if not path or (name, path) == ("lpips", RANDOM):
+            continue
+        if not os.path.isfile(os.path.expanduser(path)):
+            raise ConfigError(f"config.evaluation.{name}={path}: no such file")
 
 
 def create(evaluation: ml_collections.ConfigDict) -> dict[str, Measure]:
@@ -37,12 +58,10 @@ def create(evaluation: ml_collections.ConfigDict) -> dict[str, Measure]:
       by a network that learned nothing is called "random_alex" or "random_vgg".
 
     Raises:
-      ConfigError: unknown network of LPIPS, or a file that does not fit.
-      DataError: there is no such file.
+      ConfigError: see `check`, or a file that does not fit.
     """
+    check(evaluation)
     net = evaluation.lpips_net
-    if net not in perceptual.NETS:
-        raise ConfigError(unknown("config.evaluation.lpips_net", net, perceptual.NETS))
     measures: dict[str, Measure] = {"sharpness_error": sharpness_error}
     if evaluation.lpips == RANDOM:
         variables = perceptual.untrained_lpips(net, _SEED)

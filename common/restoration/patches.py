@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 import jax
@@ -79,6 +80,8 @@ class Patches:
         if sum(len(ours) for ours, _ in seen) < 2:
             return {}
         ours, theirs = (np.concatenate(which) for which in zip(*seen, strict=True))
+        if not np.isfinite(ours).all():  # a run that diverged says so elsewhere
+            return {"patch_fid": math.nan, "patch_kid": math.nan}
         return {
             "patch_fid": distribution.fid(ours, theirs),
             "patch_kid": distribution.kid(ours, theirs).mean,

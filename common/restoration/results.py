@@ -114,7 +114,7 @@ def draw(
 
 
 def enlarge(image: np.ndarray, scale: int) -> np.ndarray:
-    """Returns `[H, W, 3]` with sides `scale` times as long, bicubic as MATLAB's.
+    """Returns `[H, W, 3]` with sides `scale` times as long, bicubic (a = -0.5).
 
     What a small image is compared and shown as; the method that every paper on
     super-resolution has as its first row.

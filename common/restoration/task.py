@@ -55,7 +55,8 @@ def default_config() -> ml_collections.ConfigDict:
     config.evaluation.border = 0  # pixels at each side that are not scored
     config.evaluation.test_set = ""  # its name in tables, to find what is published
     config.evaluation.baseline = ""  # a key of `baselines.BASELINES`, scored beside
-    # Files of weights, "random" where a network is asked for, or "": not measured.
+    # Files of weights, or "": not measured. Of lpips also "random": a distance by a
+    # network that learned nothing, for runs without weights.
     config.evaluation.lpips = ""
     config.evaluation.lpips_net = "alex"
     config.evaluation.dists = ""
@@ -100,9 +101,17 @@ class Restoration(Task):
         sections = ("evaluation", "degradation")
         configs.check_sections(config, self.defaults(), sections)
         self._check_source()
-        border = config.evaluation.border
+        border, crop = config.evaluation.border, config.evaluation.crop
         if border < 0:
             raise ConfigError(f"config.evaluation.border={border} must be at least 0")
+        if crop is not None:
+            sides = height_width(crop, "config.evaluation.crop")
+            if 2 * border >= min(sides):
+                raise ConfigError(
+                    f"config.evaluation.border={border} leaves nothing of a crop of "
+                    f"{crop}"
+                )
+        measures.check(config.evaluation)
         if any(side % self.multiple for side in (height, width)):
             raise ConfigError(
                 f"config.data.image_size={config.data.image_size} must be a multiple "
@@ -310,7 +319,7 @@ class Restoration(Task):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Returns both on the scale [0, 255], in what of them is scored."""
         border = self.config.evaluation.border
-        if border:
+        if border and min(target.shape[:2]) > 2 * border:
             inner = slice(border, -border)
             image, target = image[inner, inner], target[inner, inner]
         ours = metrics.to_bytes(image, rounding)

@@ -45,6 +45,9 @@ class Tiling:
       margin: pixels of a tile that are thrown away along the borders that are not the
         image's, at most half of `overlap`. The fade is over the shared rest; where
         nothing is left, one tile ends where the next begins.
+      multiple: at which rows and columns tiles may begin, for networks that treat
+        these unlike others. `size` must be one. The last tiles can be larger by less
+        than this.
 
     Raises:
       ConfigError: sizes that cannot be.
@@ -53,6 +56,7 @@ class Tiling:
     size: int
     overlap: int
     margin: int = 0
+    multiple: int = 1
 
     def __post_init__(self):
         if self.size < 1:
@@ -65,6 +69,13 @@ class Tiling:
             raise ConfigError(
                 f"tile_margin={self.margin} must be in [0, {self.overlap // 2}], half "
                 "of tile_overlap at most"
+            )
+        if self.multiple < 1 or self.size % self.multiple:
+            raise ConfigError(f"tile={self.size} must be a multiple of {self.multiple}")
+        if self.overlap + self.multiple > self.size:
+            raise ConfigError(
+                f"tile_overlap={self.overlap} must be {self.multiple} less than "
+                f"tile={self.size}"
             )
 
     def cuts(self, height: int, width: int) -> bool:
@@ -155,12 +166,14 @@ class Tiling:
     def _along(self, length: int) -> list[_Cut]:
         if length <= self.size:
             return [_Cut(0, length, 0, length)]
-        last = length - self.size
-        steps = -(-last // (self.size - self.overlap))
+        unit = self.multiple
+        last = (length - self.size) // unit
+        # In units, so that what is rounded down takes nothing of the overlap.
+        steps = -(-last // ((self.size - self.overlap) // unit)) or 1
         cuts = []
         for index in range(steps + 1):
-            start = index * last // steps
-            stop = start + self.size
+            start = index * last // steps * unit
+            stop = start + self.size if index < steps else length
             before = self.margin if index else 0
             behind = self.margin if index < steps else 0
             cuts.append(_Cut(start, stop, start + before, stop - behind))

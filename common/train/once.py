@@ -12,6 +12,7 @@ from typing import Any
 import ml_collections
 
 from common import config as configs
+from common.errors import ConfigError
 from common.task import Task
 from common.train import loop
 
@@ -30,6 +31,9 @@ def train(
 ) -> dict[str, Any]:
     """Trains, or reads what came of it when that was done before.
 
+    What is kept holds the config, so that another study in the same folder is not told
+    what this one found.
+
     Args:
       kind: class of the task.
       config: of the run.
@@ -41,14 +45,34 @@ def train(
 
     Returns:
       What is kept, and "seconds".
+
+    Raises:
+      ConfigError: it was done before with another config or other weights.
     """
     folder = Path(folder)
     path = folder / _RESULT
+    asked = {"config": json.loads(config.to_json_best_effort()), "from": init_from}
     if path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
+        result = json.loads(path.read_text(encoding="utf-8"))
+        if before := result.pop("asked", None):
+            _check(folder, before, asked)
+        return result
     began = time.monotonic()
     task = kind(config)
     metrics = loop.train(task, config, folder, data_dir=data_dir, init_from=init_from)
     result = {**collect(metrics, folder), "seconds": time.monotonic() - began}
-    configs.write_json(path, result)
+    configs.write_json(path, {**result, "asked": asked})
     return result
+
+
+def _check(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    old, new = (
+        configs.flat(ml_collections.ConfigDict(x["config"])) | {"from": x["from"]}
+        for x in (before, now)
+    )
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name):
+            raise ConfigError(
+                f"{folder} holds a run with {name}={old.get(name)!r}, and now it is "
+                f"{new.get(name)!r}: give another --workdir, or remove it"
+            )

@@ -14,6 +14,7 @@ enhancement/README.md.
 
 from common import config as configs
 from enhancement import recipes
+from enhancement.config import set_network
 
 
 def get_config(arg: str | None = None):
@@ -30,9 +31,8 @@ def get_config(arg: str | None = None):
     config.data.name = "photos"
     config.data.num_workers = 0
     config.data.image_size = 64
-    config.model.options.features = 32
-    if config.model.name != "deblur_unet":
-        config.model.options.num_blocks = 8
+    blocks = None if config.model.name == "deblur_unet" else 8
+    set_network(config, config.model.name, features=32, num_blocks=blocks)
     config.evaluation.lpips = "random"
     config.batch_size = 8
     config.ema_decay = 0.99

@@ -12,14 +12,14 @@ ours). The metric is PSNR in RGB; the paper's tables could not be read, not run 
 """
 
 from common import config as configs
-from enhancement.config import satellite_config, shrink
+from enhancement.config import satellite_config, set_network, shrink
 
 
 def get_config(arg: str | None = None):
     """Arguments: the `network`; `preset` of training; `scale`; `smoke`."""
     args = configs.parse_arg(arg, network="satsr", preset="full", scale=2, smoke=False)
     config = satellite_config()
-    config.model.name = args.network
+    set_network(config, args.network)
     config.degradation.name = args.preset
     config.degradation.parameters.factor = args.scale
     if args.preset == "ideal_bicubic":

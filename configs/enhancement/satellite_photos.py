@@ -10,17 +10,14 @@ metrics: see enhancement/README.md.
 """
 
 from common import config as configs
-from enhancement.config import satellite_config, shrink
+from enhancement.config import satellite_config, set_network, shrink
 
 
 def get_config(arg: str | None = None):
     """Arguments: the `network`; `preset` of training; `scale`; `smoke`."""
     args = configs.parse_arg(arg, network="satsr", preset="full", scale=2, smoke=False)
     config = satellite_config()
-    config.model.name = args.network
-    config.model.options.features = 32
-    if args.network != "srcnn":
-        config.model.options.num_blocks = 6
+    set_network(config, args.network, features=32, num_blocks=6, num_groups=2)
     config.degradation.name = args.preset
     config.degradation.parameters.factor = args.scale
     config.degradation.parameters.mix = 0.0

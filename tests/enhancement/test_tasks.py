@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from common.checkpoint import matching, weights
 from common.errors import ConfigError
 from common.restoration.tiles import Tiling
 from enhancement import config as configs
@@ -106,7 +107,7 @@ def test_a_given_weight_needs_no_calibration():
     task.feature_loss = Squares(1.0)
     batch = batch_of(task)
     variables = task.init(jax.random.key(0), batch)
-    assert set(variables) == {"params"}
+    assert variables["calibration"]["batches"] == 0
     given = {**variables, "frozen": task.frozen()}
     out = task.loss(given, batch, jax.random.key(0))
     np.testing.assert_array_equal(out.metrics["feature_weight"], [3, 3])
@@ -209,3 +210,43 @@ def test_sizes_that_do_not_fit():
         task_of("superresolution", **{"data.image_size": 30})
     with pytest.raises(ConfigError, match="no multiples of 4"):
         task_of("deblur", **{"data.image_size": 30})
+
+
+def test_weights_begin_a_second_phase_and_a_first_one(tmp_path):
+    """Whatever the phases: a calibration is of one run."""
+    plain = task_of()
+    feature = task_of(**{"loss.feature": "pdl", "loss.trunk_weights": "random"})
+    fixed = task_of(
+        **{
+            "loss.feature": "pdl",
+            "loss.trunk_weights": "random",
+            "loss.weight": 0.1,
+        }
+    )
+    made = {}
+    for name, task in (("plain", plain), ("feature", feature), ("fixed", fixed)):
+        target = jax.eval_shape(task.init, jax.random.key(0), task.batch_spec(1))
+        ones = jax.tree.map(lambda x: np.ones(x.shape, x.dtype), target)
+        weights.save(tmp_path / f"{name}.npz", ones)
+        made[name] = task, target
+    for task, target in made.values():
+        for name in made:
+            found = task.read_weights(str(tmp_path / f"{name}.npz"), target)
+            wanted = dict(matching.leaves(target))
+            assert set(found) == set(wanted)
+            assert all(not found[n] for n in found if n.startswith("calibration/"))
+
+
+def test_a_mosaic_has_colours_and_is_not_turned():
+    task = task_of("demosaic")
+    variables = task.init(jax.random.key(0), batch_of(task))
+    restorer = task.restorer(variables)
+    assert restorer.mosaic
+    image = np.repeat(RNG.random((118, 90, 1)), 3, -1).astype(np.float32)
+    radius = restorer.radius
+    tiles = Tiling(2 * radius + 8, 2 * radius, radius, multiple=2)
+    np.testing.assert_allclose(
+        restorer(image, tiling=tiles), restorer(image), atol=1e-5
+    )
+    with pytest.raises(ConfigError, match="mosaic"):
+        restorer(image, ensemble=True)

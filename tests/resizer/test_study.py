@@ -209,5 +209,6 @@ def test_a_result_is_kept_in_its_folder(trained, tmp_path):
     point = Point("cnniqa", "bilinear", 0, 0)
     result = Runs(Classification, config_of(), tmp_path).run(point)
     kept = json.loads((tmp_path / "runs" / point.name / "result.json").read_text())
+    assert kept.pop("asked")["config"]["seed"] == 0
     assert kept == result
     assert kept["seconds"] >= 0

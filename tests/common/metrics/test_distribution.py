@@ -225,7 +225,7 @@ def test_what_is_refused():
         frechet_distance(np.zeros(2), one, np.zeros(2), np.eye(3))
     images = np.zeros((2, 4, 4, 3))
     for bad in ({"size": 0}, {"stride": 0}, {"limit": 0}):
-        with pytest.raises(ConfigError, match="positive integer|at least 1"):
+        with pytest.raises(ConfigError, match=r"positive integer|at least 1"):
             patches(images, **bad)
     with pytest.raises(DataError, match="none of 2 images has 64 x 64"):
         patches(images)

@@ -216,3 +216,33 @@ def test_tiles_and_images_are_not_changed():
 def test_a_function_of_another_scale_is_refused():
     with pytest.raises(ValueError, match=r"became \[32, 32, 3\]; at scale 3 .*48, 48"):
         Tiling(16, 4).map(lambda tile: repeated(tile, 2), noise(20, 20, 3), 3)
+
+
+@pytest.mark.parametrize("length", [118, 119, 200])
+def test_tiles_begin_where_a_network_can(length):
+    """And share what they must: a pattern of period 4 is the same in all of them."""
+    tiling, starts = Tiling(32, 9, 3, multiple=4), []
+    image = np.random.default_rng(0).random((length, 8, 1)).astype(np.float32)
+    weights = np.array([1, 2, 3, 4], np.float32)
+
+    def by_place(tile):
+        pattern = np.resize(weights, len(tile))[:, None, None]
+        return tile * pattern
+
+    def read(rows, columns):
+        starts.append(rows)
+        return image[rows, columns]
+
+    blocks = list(tiling.stream(read, by_place, length, 8))
+    assert all(rows.start % 4 == 0 for rows in starts)
+    shared = [a.stop - b.start for a, b in zip(starts, starts[1:], strict=False)]
+    assert min(shared) >= 9
+    joined = np.concatenate([block for _, block in blocks])
+    np.testing.assert_allclose(joined, by_place(image), rtol=1e-6)
+
+
+def test_tiles_that_cannot_begin_there():
+    with pytest.raises(ConfigError, match="multiple of 4"):
+        Tiling(30, 4, multiple=4)
+    with pytest.raises(ConfigError, match="less than"):
+        Tiling(32, 30, multiple=4)

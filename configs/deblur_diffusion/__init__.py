@@ -1,0 +1,1 @@
+"""Experiments of the deblur_diffusion package."""

@@ -1,0 +1,59 @@
+"""The fields that every experiment of this package has, with their defaults."""
+
+import ml_collections
+
+from common import config as configs
+from common.restoration import task
+from deblur_diffusion.schedule import TRAINING
+
+
+def default_config() -> ml_collections.ConfigDict:
+    """Returns restoration's defaults with those of the paper (arXiv 2112.02475).
+
+    The paper gives crops, turns and 1 M steps; optimiser, rate, averaging and the
+    schedule of training are those of the code bases around it, the rest is our choice.
+    """
+    config = task.default_config()
+    config.model.variant = "residual"  # a key of deblur_diffusion.models.VARIANTS
+    config.model.remat = "none"
+    config.model.options = ml_collections.ConfigDict()  # further fields, see `create`
+
+    config.loss = ml_collections.ConfigDict()
+    config.loss.name = "diffusion"  # or regression: the predictor alone, by L2
+    beta_min, beta_max, steps = TRAINING
+    config.loss.beta_min = beta_min
+    config.loss.beta_max = beta_max
+    config.loss.steps = steps
+
+    # How evaluation samples; quick, and near to the least error.
+    config.evaluation.steps = 10
+    config.evaluation.beta_max = 0.5
+    config.evaluation.num_samples = 1
+    config.evaluation.fid_patch = (240, 256)  # of GoPro's frames 15 (section 5)
+
+    config.data.image_size = 128
+    config.ema_decay = 0.9999
+    config.optimizer.name = "adam"
+    config.schedule.name = "constant"
+    config.schedule.peak = 1e-4
+    config.schedule.warmup_steps = 10_000
+    return config
+
+
+def shrink(config: ml_collections.ConfigDict) -> None:
+    """The `smoke` argument: seconds of the testing networks on 32 pixels."""
+    configs.shrink(config)
+    task.measure_nothing(config)
+    config.batch_size = 8
+    config.data.image_size = 32
+    config.evaluation.crop = 32
+    config.evaluation.steps = 2
+    config.evaluation.num_samples = 1
+    if config.model.variant == "residual":
+        config.model.variant = "testing"
+        config.model.options = ml_collections.ConfigDict()
+    else:
+        config.model.options.update(
+            {"denoiser_features": 4, "multipliers": (1, 1), "num_blocks": 1}
+        )
+    config.model.remat = "none"

@@ -1,0 +1,12 @@
+"""Trains and runs the diffusion: `python -m deblur_diffusion.main --help`."""
+
+from common import launch
+
+if __name__ == "__main__":
+    launch.run(
+        package="deblur_diffusion",
+        summary="Deblurring via stochastic refinement (arXiv 2112.02475).",
+        tasks={"restoration": "deblur_diffusion.tasks:Deblurring"},
+        predict="common.restoration.command:run",
+        flags="common.restoration.flags",
+    )

@@ -273,6 +273,10 @@ def test_smoke_takes_one_step(path):
         # Even odds of shares: no more than log(2), but for small random weights.
         assert 0.3 < metrics["loss"] < 0.8
         trained = after.params
+    elif "psnr_predictor" in metrics:
+        # Noise that is not found costs its mean size, the root of 2 / pi.
+        assert 0.6 < metrics["loss"] < 1.0
+        trained = after.params
     else:
         # Small weights leave the images nearly as they are.
         assert 5 < metrics["psnr"] < 40

@@ -1,3 +1,4 @@
+import itertools
 import tracemalloc
 
 import numpy as np
@@ -235,7 +236,7 @@ def test_tiles_begin_where_a_network_can(length):
 
     blocks = list(tiling.stream(read, by_place, length, 8))
     assert all(rows.start % 4 == 0 for rows in starts)
-    shared = [a.stop - b.start for a, b in zip(starts, starts[1:], strict=False)]
+    shared = [a.stop - b.start for a, b in itertools.pairwise(starts)]
     assert min(shared) >= 9
     joined = np.concatenate([block for _, block in blocks])
     np.testing.assert_allclose(joined, by_place(image), rtol=1e-6)

@@ -7,6 +7,6 @@ if __name__ == "__main__":
         package="deblur_diffusion",
         summary="Deblurring via stochastic refinement (arXiv 2112.02475).",
         tasks={"restoration": "deblur_diffusion.tasks:Deblurring"},
-        predict="common.restoration.command:run",
-        flags="common.restoration.flags",
+        predict="deblur_diffusion.predict:run",
+        flags="deblur_diffusion.flags",
     )

@@ -83,6 +83,7 @@ def sample(
     num_samples: int = 1,
     *,
     eta: float = 1.0,
+    origin: tuple[int, int] = (0, 0),
 ) -> jax.Array:
     """Draws sharp images; the predictor runs once for each blurry one.
 
@@ -99,6 +100,8 @@ def sample(
       beta_max: variance of the last step of the linear schedule.
       num_samples: K.
       eta: see `table`.
+      origin: row and column of the first pixel in the plane of noise (`noise.field`);
+        an image that was padded before its first pixel begins so much earlier.
 
     Returns:
       float32 `[K, B, H, W, 3]`, in [0, 1] but for what the network is wrong about: not
@@ -113,8 +116,9 @@ def sample(
         raise ConfigError(f"num_samples={num_samples!r} must be at least 1")
     steps, beta_max = clamp(steps, beta_max)
     rows = table(schedule.linear(BETA_MIN, beta_max, steps), eta)
-    keys = _keys(key, len(blurry), num_samples)
-    return _run(model, num_samples, variables, rows, steps, keys, blurry)
+    keys = keys_of(key, len(blurry), num_samples)
+    place = np.asarray(origin, np.uint32)
+    return _run(model, num_samples, variables, rows, steps, keys, blurry, place)
 
 
 def clamp(steps: int, beta_max: float) -> tuple[int, float]:
@@ -168,7 +172,7 @@ def deviation(samples: jax.Array) -> jax.Array:
     return jnp.std(samples, axis=0, ddof=1).max(-1)
 
 
-def _keys(key: jax.Array, batch: int, num_samples: int) -> jax.Array:
+def keys_of(key: jax.Array, batch: int, num_samples: int) -> jax.Array:
     """Returns a key for each sample of each image, `[K, B]`."""
     if key.shape == ():
         key = jax.vmap(lambda place: jax.random.fold_in(key, place))(jnp.arange(batch))
@@ -187,6 +191,7 @@ def _run(
     steps: jax.Array,
     keys: jax.Array,
     blurry: jax.Array,
+    origin: jax.Array,
 ) -> jax.Array:
     """Samples; `steps` is an array here, so that all of them are one program."""
     batch, height, width, _ = blurry.shape
@@ -198,7 +203,8 @@ def _run(
     def draw(t: jax.Array) -> jax.Array:
         """Noise of a step; that of the start has the number 0."""
         own = jax.vmap(lambda key: jax.random.fold_in(key, t))(flat)
-        return jax.vmap(lambda key: noise.field(key, height, width))(own)
+        place = origin[0], origin[1]
+        return jax.vmap(lambda key: noise.field(key, height, width, place))(own)
 
     def step(index: jax.Array, z: jax.Array) -> jax.Array:
         t = steps - index

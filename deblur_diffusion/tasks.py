@@ -111,7 +111,7 @@ class Deblurring(task.Restoration):
         The same image has the same result each time.
         """
         evaluation = self.config.evaluation
-        model = self._build("bfloat16" if bfloat16 else "float32")
+        model = self.network(bfloat16)
         if self._regresses:
             return _predicting(model, variables, bfloat16)
 
@@ -131,8 +131,11 @@ class Deblurring(task.Restoration):
 
     def predictor(self, variables: Variables, bfloat16: bool = False) -> Restorer:
         """Binds the predictor alone."""
-        model = self._build("bfloat16" if bfloat16 else "float32")
-        return _predicting(model, variables, bfloat16)
+        return _predicting(self.network(bfloat16), variables, bfloat16)
+
+    def network(self, bfloat16: bool = False) -> models.Deblurrer:
+        """Returns the networks for inference, in float32 unless asked not to."""
+        return self._build("bfloat16" if bfloat16 else "float32")
 
     def evaluator(
         self, variables: Variables
@@ -175,4 +178,10 @@ def _predicting(
         guess: Any = model.apply(params, to_model(images), method="predict")
         return (guess + 1) / 2
 
-    return Restorer(apply, variables, model.size_multiple, bfloat16)
+    return Restorer(
+        apply,
+        variables,
+        model.size_multiple,
+        bfloat16,
+        radius=model.receptive_radius,
+    )

@@ -15,6 +15,7 @@ flags.adopt_module_key_flags(restoration_flags)
 # Each mode, and how it is called.
 MODES = {
     "predict": "--workdir=RUN --input=DIR_OR_FILE --output=DIR [--preset=NAME] ...",
+    "grid": "--workdir=RUN [--grid_steps=A,B] [--grid_beta_max=A,B]",
 }
 PREDICTOR = "predictor_only"
 PRESET_NAMES = ("perceptual", "balanced", "distortion", PREDICTOR)

@@ -52,6 +52,7 @@ ARGUMENTS = {
     "configs/compression/kodak.py": ("4:4:4", "4:2:0"),
     "configs/compression/photos.py": ("4:4:4", "subsampling=4:2:2"),
     "configs/deblur_diffusion/div2k.py": ("residual", "plain"),
+    "configs/deblur_diffusion/photos.py": ("loss=diffusion", "loss=regression"),
     "configs/deblur_diffusion/gopro.py": ("residual", "plain", "loss=regression"),
     "configs/enhancement/deblur.py": ("loss=none", "loss=pdl,weights=FILE"),
     "configs/enhancement/denoise.py": ("sigma=50", "loss=swd,weights=FILE"),

@@ -153,7 +153,7 @@ class Demosaicing(Network):
 class DeblurUNet(Network):
     """Residual blocks at three sizes, added to the image.
 
-    Widths are the sheet's 64, 128 and 256. How sizes change, that skips are added, and
+    Widths are 64, 128 and 256 (our choice). How sizes change, that skips are added, and
     four blocks per size, about the products of the other networks, are our choice.
 
     Attributes:

@@ -26,7 +26,7 @@ class SatelliteConfig:
     """The fifteen stages of the package's README, the defaults `full`.
 
     Their structure follows arXiv 2002.11248, which gives no numbers: where no source is
-    named, a number is the sheet's, inferred from what is known of such sensors, or,
+    named, a number is inferred from what is known of such sensors, or,
     marked (our choice), ours. A `Range` is a number or a pair (low, high); every image
     draws its own. A `*_prob` is the probability that the stage runs.
 

@@ -32,7 +32,7 @@ from enhancement.blocks import (
     upsampler_radius,
 )
 
-# Above so many blocks residuals are scaled by the second number (the sheet's choice).
+# Above so many blocks residuals are scaled by the second number (our choice).
 _MANY_BLOCKS, _RESIDUAL_SCALE = 16, 0.2
 _RRDB_SCALE = 0.2  # of all residuals, as ESRGAN's official code
 _RRDB_SLOPE = 0.2  # of all leaky ReLUs, the same

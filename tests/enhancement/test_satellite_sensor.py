@@ -22,7 +22,7 @@ def exposed(light, **fields):
     ("full_well", "snr"),
     [(20_000, (11.1, 37.1, 95.8, 130.9)), (60_000, (26.2, 72.2, 170.7, 230.5))],
 )
-def test_signal_to_noise_of_the_sheet(full_well, snr):
+def test_known_signal_to_noise(full_well, snr):
     # 30 electrons of read-out noise.
     signal = np.array([0.02, 0.10, 0.50, 0.90])
     variance = satellite_sensor.noise_variance(signal, full_well, 30)

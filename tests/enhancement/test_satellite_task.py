@@ -65,7 +65,7 @@ def test_what_is_told_of_a_degradation():
         "sharpen.amount": 1.2,
     }
     usual = list(CONDITIONS.values())
-    # From the sheet: sigmas of these MTFs, and 95.8 of signal over noise at a half.
+    # Sigmas of these MTFs, and 95.8 of signal over noise at a half.
     expected = [0.5711, 0.6831, 255 * 0.5 / 95.8, 1.2]
     np.testing.assert_allclose(condition(meta) * usual, expected, rtol=1e-3)
     nothing = condition({"noise": 0}) * usual

@@ -1,6 +1,7 @@
 """The fields that every experiment of this package has, with their defaults."""
 
 import ml_collections
+from ml_collections import config_dict
 
 from common import config as configs
 from common.restoration import task
@@ -16,7 +17,19 @@ def default_config() -> ml_collections.ConfigDict:
     config = task.default_config()
     config.model.variant = "residual"  # a key of deblur_diffusion.models.VARIANTS
     config.model.remat = "none"
-    config.model.options = ml_collections.ConfigDict()  # further fields, see `create`
+    # Further arguments of `models.create`; None is the variant's own.
+    config.model.options = ml_collections.ConfigDict(
+        {
+            "predictor_features": config_dict.placeholder(int),
+            "denoiser_features": config_dict.placeholder(int),
+            "multipliers": config_dict.placeholder(tuple),
+            "num_blocks": config_dict.placeholder(int),
+            "dropout": config_dict.placeholder(float),
+            "resampling": config_dict.placeholder(str),
+            "skip_rescale": config_dict.placeholder(bool),
+            "global_skip": config_dict.placeholder(bool),
+        }
+    )
 
     config.loss = ml_collections.ConfigDict()
     config.loss.name = "diffusion"  # or regression: the predictor alone, by L2
@@ -49,11 +62,9 @@ def shrink(config: ml_collections.ConfigDict) -> None:
     config.evaluation.crop = 32
     config.evaluation.steps = 2
     config.evaluation.num_samples = 1
-    if config.model.variant == "residual":
+    options = config.model.options
+    options.denoiser_features, options.multipliers, options.num_blocks = 4, (1, 1), 1
+    if config.model.variant != "plain":
         config.model.variant = "testing"
-        config.model.options = ml_collections.ConfigDict()
-    else:
-        config.model.options.update(
-            {"denoiser_features": 4, "multipliers": (1, 1), "num_blocks": 1}
-        )
+        options.predictor_features = 4
     config.model.remat = "none"

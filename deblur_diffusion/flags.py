@@ -25,7 +25,9 @@ _PRESET = flags.DEFINE_string(
     "balanced",
     f"Where between detail and least error to be: {', '.join(PRESET_NAMES)}.",
 )
-_STEPS = flags.DEFINE_integer("steps", None, "Steps, in place of the preset's.")
+_STEPS = flags.DEFINE_integer(
+    "sampling_steps", None, "Steps, in place of the preset's."
+)
 _BETA_MAX = flags.DEFINE_float(
     "beta_max", None, "Variance of the last step, in place of the preset's."
 )

@@ -119,6 +119,7 @@ ARGUMENTS = {
 # One file per package goes through the whole loop, with evaluation and report.
 WHOLE_RUN = (
     "configs/compression/photos.py",
+    "configs/deblur_diffusion/photos.py",
     "configs/enhancement/photos.py",
     "configs/iqa/rated_photos.py",
     "configs/maxim/photos.py",

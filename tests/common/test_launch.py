@@ -423,6 +423,7 @@ def test_predict_runs_on_one_device_whatever_the_mesh_was(trained, tmp_path):
     assert out.startswith(str(image))
 
 
+@pytest.mark.slow
 def test_benchmark_prints_rates():
     code, out, err = maxvit(DIGITS, "--mode=benchmark")
     assert code == 0, err
@@ -458,6 +459,7 @@ def test_finetune_on_a_folder_from_released_weights(trained, tmp_path):
     assert names == ["cat", "dog", "emu"]
 
 
+@pytest.mark.slow
 def test_broken_pictures_past_the_limit_end_the_run_by_name(tmp_path):
     for index in range(40):
         path = tmp_path / "pets" / ("cat", "dog")[index % 2] / f"{index:02d}.png"

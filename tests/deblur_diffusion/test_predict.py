@@ -101,7 +101,7 @@ def home(tmp_path, monkeypatch):
 
 
 def test_samples_and_where_they_differ(home, capsys):
-    run(home, steps=2, num_samples=2, keep_samples=True)
+    run(home, sampling_steps=2, num_samples=2, keep_samples=True)
     names = {path.name for path in (home / "out").iterdir()}
     assert names == {"a.png", "a_sample0.png", "a_sample1.png", "a_deviation.png"}
     pixels = [np.asarray(Image.open(home / "out" / name)) for name in sorted(names)]
@@ -121,12 +121,12 @@ def test_one_result(home):
     ("given", "message"),
     [
         ({"preset": "best"}, "--preset"),
-        ({"preset": "predictor_only", "steps": 3}, "draws no samples"),
+        ({"preset": "predictor_only", "sampling_steps": 3}, "draws no samples"),
         ({"eta": 2.0}, "--eta"),
         ({"num_samples": 0}, "--num_samples"),
         ({"num_samples": 1, "keep_samples": True}, "--keep_samples"),
         ({"ensemble": True}, "--ensemble"),
-        ({"tile": 20}, "multiple of 8"),
+        ({"tile": 21}, "multiple of 2"),
     ],
 )
 def test_flags_that_cannot_be(home, given, message):

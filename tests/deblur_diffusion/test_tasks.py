@@ -133,7 +133,7 @@ def test_evaluation_scores_samples_and_the_predictor(made):
         ({"model.variant": "residul"}, "did you mean 'residual'"),
         ({"model.options.width": 3}, "unknown field"),
         ({"evaluation.num_samples": 0}, "num_samples"),
-        ({"data.image_size": 28}, "multiple of 8"),
+        ({"data.image_size": 33}, "multiple of 2"),
     ],
 )
 def test_wrong_fields(fields, message):

@@ -35,7 +35,13 @@ def shapes_of(variant):
     return golden.names(golden.shapes(models.create(variant)))
 
 
-@pytest.mark.parametrize("variant", COUNTS)
+@pytest.mark.parametrize(
+    "variant",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name[2] == "3" else ())
+        for name in COUNTS
+    ],
+)
 def test_counts(variant):
     one, three, leaves = COUNTS[variant]
     assert len(shapes_of(variant)) == leaves
@@ -71,7 +77,10 @@ def test_names_and_shapes(name):
     assert {key: list(leaf.shape) for key, leaf in found.items()} == expected
 
 
-@pytest.mark.parametrize("name", ["nocg_32x48", "S-2_64", "S-2_128"])
+@pytest.mark.parametrize(
+    "name",
+    ["nocg_32x48", "S-2_64", pytest.param("S-2_128", marks=pytest.mark.slow)],
+)
 def test_outputs(name):
     model, images = golden.model_of(name)
     params = golden.filled(golden.shapes(model, model.size_multiple))
@@ -217,6 +226,7 @@ def test_bfloat16(tiny):
     assert 0 < error.mean() < 0.02
 
 
+@pytest.mark.slow
 def test_initial_values():
     """The spread of each kind of kernel, and the gates' biases of one."""
     model = models.create("S-1", **TINY | {"features": 16})

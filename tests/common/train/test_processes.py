@@ -70,7 +70,11 @@ def test_sigterm_saves_and_exits_75(straight, tmp_path, fault, line):
     assert evaluations == [20, 40]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=str)
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)],
+    ids=str,
+)
 def test_a_signal_to_the_whole_group_stops_in_order(straight, tmp_path, number):
     """Ctrl-C and SLURM reach the workers too; they must live until the step is done."""
     faults = {"data__num_workers": 2, "model__slow_step": 0.2}

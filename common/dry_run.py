@@ -54,9 +54,11 @@ def _flops(experiment: Experiment) -> str:
     variables, state = experiment.abstract_variables, experiment.abstract_state
     task = experiment.task
     if task.one_by_one:  # images of any size: one as training sees it
-        image = jax.tree.map(lambda x: x, task.inference_spec())
-        look = lambda values, x: task.inference(values)(x)  # noqa: E731
-        forward = cost.count(look, variables, image).multiply_adds
+
+        def look(variables: Any, images: Any) -> Any:
+            return task.inference(variables)(images)
+
+        forward = cost.count(look, variables, task.inference_spec()).multiply_adds
     else:
         forward = cost.count(task.evaluate, variables, one).multiply_adds
     step = cost.count(

@@ -6,8 +6,8 @@ one. All of it is one program for each size of image.
 
 from __future__ import annotations
 
-import csv
 import itertools
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ import numpy as np
 from absl import logging
 from tqdm import tqdm
 
-from common import atomic, modes, tables
+from common import config as configs
+from common import modes, tables
 from common.data import pipeline
 from common.data.normalization import to_unit
 from common.errors import DataError
@@ -27,7 +28,7 @@ from deblur_diffusion import flags, predict
 from deblur_diffusion.sampler import Preset
 from deblur_diffusion.tasks import Deblurring
 
-CELLS, PLOT = "grid_cells.csv", "perception_distortion.png"
+CELLS, PLOT = "grid", "perception_distortion.png"
 _SHOWN = ("psnr", "ssim")
 
 
@@ -40,7 +41,7 @@ def run(
     """Evaluates every cell on the evaluation data, and returns the table.
 
     `workdir` is that of the run. It gets `grid.md` and `grid.csv`, one row for each
-    cell and one for the predictor alone, `grid_cells.csv` with every image, from which
+    cell and one for the predictor alone, `grid/` with a file for each image, from which
     a grid that was stopped goes on, and `perception_distortion.png`.
 
     Raises:
@@ -50,7 +51,7 @@ def run(
     options = flags.grid_options()
     home = Path(workdir)
     experiment = modes.on_one_device(task, config)
-    variables, _ = modes.find_variables(experiment, workdir, None)
+    variables, where = modes.find_variables(experiment, workdir, None)
     params = {"params": variables["params"]}
     source, transforms = task.source("eval", data_dir), task.transforms("eval")
     model = task.network()
@@ -59,48 +60,46 @@ def run(
         for steps, beta_max in itertools.product(options.steps, options.beta_max)
     ]
     cells.insert(0, None)  # the predictor
-    rows = _read(home / CELLS)
-    work = [
-        (index, cell)
-        for index in range(len(source))
-        for cell in cells
-        if (str(index), _name(cell)) not in rows
-    ]
-    for index, cell in tqdm(work, unit="cell"):
+    found = []
+    for index in tqdm(range(len(source)), unit="image"):
+        path = home / CELLS / f"{index:06d}.json"
+        scores = _read(path, where)
+        missing = [cell for cell in cells if _name(cell) not in scores]
         try:
-            example = pipeline.example(source, transforms, index)
+            example = pipeline.example(source, transforms, index) if missing else {}
         except DataError as error:
             logging.warning("%s", error)
             continue
-        made = predict.deblur(model, params, to_unit(example["image"]), cell)
-        scores = task.score(made.image, example["target"])
-        if made.samples is not None:
-            scores["samples_differ"] = _differ(made.samples)
-        rows[str(index), _name(cell)] = scores
-        _write(home / CELLS, rows)
-    return report(rows, [_name(cell) for cell in cells], home)
+        for cell in missing:
+            made = predict.deblur(model, params, to_unit(example["image"]), cell)
+            scores[_name(cell)] = task.score(made.image, example["target"])
+            if made.samples is not None and len(made.samples) > 1:
+                scores[_name(cell)]["samples_differ"] = _differ(made.samples)
+            configs.write_json(path, {"weights": where, "cells": scores})
+        found.append(scores)
+    return report(found, [_name(cell) for cell in cells], home)
 
 
 def report(
-    rows: Mapping[tuple[str, str], Mapping[str, float]],
+    images: Sequence[Mapping[str, Mapping[str, float]]],
     names: Sequence[str],
     home: Path,
 ) -> str:
     """Writes tables and plot of finished cells, and returns the table.
 
     Args:
-      rows: image and name of a cell -> scores.
+      images: of each, name of a cell -> scores.
       names: of the cells, in order.
       home: where they go.
 
     Raises:
       DataError: there is nothing.
     """
-    if not rows:
+    if not images:
         raise DataError("no image of the evaluation data can be read")
     means: dict[str, dict[str, float]] = {}
     for name in names:
-        found = [scores for (_, cell), scores in rows.items() if cell == name]
+        found = [cells[name] for cells in images]
         keys = dict.fromkeys(key for scores in found for key in scores)
         means[name] = {
             key: float(np.nanmean([scores.get(key, np.nan) for scores in found]))
@@ -132,9 +131,7 @@ def report(
 
 
 def _differ(samples: np.ndarray) -> float:
-    """Returns the mean deviation of samples in 255 levels; of one sample NaN."""
-    if len(samples) < 2:
-        return float("nan")
+    """Returns the mean deviation of samples, in 255 levels."""
     return 255 * float(jnp.std(jnp.asarray(samples), axis=0, ddof=1).mean())
 
 
@@ -154,25 +151,9 @@ def _show(value: float | None, digits: int) -> str:
     return "" if value is None or np.isnan(value) else f"{value:.{digits}f}"
 
 
-def _read(path: Path) -> dict[tuple[str, str], dict[str, float]]:
+def _read(path: Path, where: str) -> dict[str, dict[str, float]]:
+    """Returns the cells that an image has already, of the same weights."""
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        return {
-            (row.pop("image"), row.pop("cell")): {
-                name: float(value) for name, value in row.items() if value
-            }
-            for row in csv.DictReader(file)
-        }
-
-
-def _write(path: Path, rows: Mapping[tuple[str, str], Mapping[str, float]]) -> None:
-    names = list(dict.fromkeys(name for scores in rows.values() for name in scores))
-    content = [("image", "cell", *names)]
-    content += [
-        (*key, *("" if name not in scores else f"{scores[name]:.8g}" for name in names))
-        for key, scores in rows.items()
-    ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic.replacing(path) as temporary:
-        temporary.write_text(tables.as_csv(content), encoding="utf-8")
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    return kept["cells"] if kept["weights"] == where else {}

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 
 from common.config import unknown
 from common.errors import ConfigError
+from common.models.float_type import float_type
 from common.models.remat import remat
 from deblur_diffusion.blocks import RESAMPLING, NoiseEncoding, UNet
 
@@ -184,7 +185,7 @@ def create(variant: str = "residual", **overrides: Any) -> Deblurrer:
     fields = VARIANTS[variant] | given
     for name, value in fields.items():
         _check_field(name, value)
-    fields["dtype"] = _float_type(fields.get("dtype", "float32"))
+    fields["dtype"] = float_type(fields.get("dtype", "float32"))
     fields["multipliers"] = tuple(fields.get("multipliers", UNet.multipliers))
     width, skip = (fields.pop(name, None) for name in _OF_THE_PREDICTOR)
     denoiser = Denoiser(fields.pop("denoiser_features"), **fields)
@@ -219,13 +220,3 @@ def _check_field(name: str, value: Any) -> None:
         raise ConfigError(unknown(name, str(value), RESAMPLING))
     if name == "remat":
         remat(nn.Module, str(value))  # refuses an unknown policy
-
-
-def _float_type(value: Any) -> Any:
-    try:
-        dtype = jnp.dtype(value)
-    except TypeError as error:
-        raise ConfigError(f"dtype={value!r} is no type of numbers") from error
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise ConfigError(f"dtype={value!r} must be of floats")
-    return dtype

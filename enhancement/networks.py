@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from common.config import unknown
 from common.data.degradations.bayer import PATTERNS
 from common.errors import ConfigError
+from common.models.float_type import float_type
 from common.models.remat import remat
 from enhancement import satellite_networks
 from enhancement.blocks import (
@@ -328,22 +329,12 @@ def create(name: str, scale: int = 1, channels: int = 3, **overrides: Any) -> Ne
             raise ConfigError(unknown(f"field of {name}", field, known))
     given = {field: value for field, value in overrides.items() if value is not None}
     values = {**defaults, "scale": scale, "channels": channels, **given}
-    values["dtype"] = _dtype(values.get("dtype", "float32"))
+    values["dtype"] = float_type(values.get("dtype", "float32"))
     for field, value in values.items():
         _check_field(field, value)
     network = network_class(**values)
     network.check_fields()
     return network
-
-
-def _dtype(value: Any) -> Any:
-    try:
-        dtype = jnp.dtype(value)
-    except TypeError as error:
-        raise ConfigError(f"dtype={value!r} is no type of numbers") from error
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise ConfigError(f"dtype={value!r} must be of floats")
-    return dtype
 
 
 def _check_field(name: str, value: Any) -> None:

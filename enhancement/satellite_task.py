@@ -10,10 +10,9 @@ import jax.numpy as jnp
 import ml_collections
 
 from common.data import degradations
-from common.data.normalization import to_unit
 from common.errors import ConfigError
-from common.task import Batch, Variables
-from enhancement import networks, satellite, tasks
+from common.task import Batch
+from enhancement import satellite, tasks
 from enhancement.config import satellite_config
 from enhancement.satellite_pairs import CONDITIONS, Satellite
 
@@ -71,19 +70,8 @@ class SatelliteSR(tasks.Restoration):
         told = jax.ShapeDtypeStruct((size, len(CONDITIONS)), jnp.float32)
         return {**super().batch_spec(size), "condition": told}
 
-    def _init_model(self, key: jax.Array, batch: Batch) -> Variables:
-        images = to_unit(batch["image"][:1])
-        return self.model.init(key, images, *self._told(batch, 1))
-
-    def _apply(
-        self, variables: Variables, batch: Batch, model: networks.Network
-    ) -> jax.Array:
-        params, images = {"params": variables.get("params", {})}, batch["image"]
-        told = self._told(batch, len(images))
-        restored: Any = model.apply(params, to_unit(images), *told)
-        return restored
-
     def _told(self, batch: Batch, size: int) -> tuple[jax.Array, ...]:
+        """Returns what made the images, or what is usual."""
         if not getattr(self.model, "conditioning", 0):
             return ()
         if "condition" not in batch:

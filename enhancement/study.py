@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import ml_collections
@@ -95,7 +96,12 @@ def run(
     shown = {
         point.name: (kind(_planned(config, point)), runs.weights(home / point.folder))
         for point in points
-        if point.seed == 0 and point.ratio in (1.0, options.ratios[0])
+        if point.seed == 0
+        and (point.loss, point.ratio)
+        in [
+            (CONTROL, 1.0),
+            *((loss, options.ratios[0]) for loss in options.losses),
+        ]
     }
     runs.draw(shown, data_dir, Path(workdir) / "restored.png")
     return write(results, Path(workdir))
@@ -136,7 +142,7 @@ def write(results: Mapping[Point, Mapping[str, Any]], workdir: Path) -> str:
                 *(name, str(len(found))),
                 *(tables.spread([x[c] for x in found], d) for c, d in columns.items()),
                 "" if name == CONTROL else tables.spread(change, 2, signed=True),
-                f"{sum(x['seconds'] for x in found) / len(found):.0f}",
+                f"{fmean(x['seconds'] for x in found):.0f}",
             )
         )
     single = [("loss", "ratio", "seed", *columns)]
@@ -162,7 +168,7 @@ def _plot(
         ratios = sorted({point.ratio for point in results if point.loss == loss})
         means = [
             [
-                _mean([r[name] for p, r in results.items() if (p.loss, p.ratio) == at])
+                fmean(r[name] for p, r in results.items() if (p.loss, p.ratio) == at)
                 for name in ("psnr", measure)
             ]
             for at in ((loss, ratio) for ratio in ratios)
@@ -175,7 +181,3 @@ def _plot(
         x_label="PSNR, dB",
         y_label=f"{measure}, less is better",
     )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

@@ -108,7 +108,8 @@ class Restoration(task.Restoration):
         return kept
 
     def _init_model(self, key: jax.Array, batch: Batch) -> Variables:
-        return self.model.init(key, to_unit(batch["image"][:1]))
+        images = to_unit(batch["image"][:1])
+        return self.model.init(key, images, *self._told(batch, 1))
 
     def frozen(self) -> Mapping[str, Any]:
         """The network that the feature loss looks through."""
@@ -166,10 +167,15 @@ class Restoration(task.Restoration):
     def _apply(
         self, variables: Variables, batch: Batch, model: networks.Network
     ) -> jax.Array:
-        # A network that learns nothing, as bicubic, has none.
-        params = {"params": variables.get("params", {})}
-        restored: Any = model.apply(params, to_unit(batch["image"]))
+        images, params = to_unit(batch["image"]), {"params": variables["params"]}
+        told = self._told(batch, len(images))
+        restored: Any = model.apply(params, images, *told)
         return restored
+
+    def _told(self, batch: Batch, size: int) -> tuple[jax.Array, ...]:
+        """Returns what the network is told beside the first images of a batch."""
+        del batch, size
+        return ()
 
     def _pixel_loss(self, restored: jax.Array, target: jax.Array) -> jax.Array:
         loss = self.config.loss

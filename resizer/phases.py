@@ -16,7 +16,7 @@ CLASSIFIER = "^params/backbone/(fc8?|predictions|[Ll]ogits|head/logits)/"
 RESIZERS: dict[str, dict[str, object]] = {
     "bilinear": {"kind": "bilinear", "antialias": False},
     "antialias": {"kind": "bilinear", "antialias": True},
-    "learned": {"kind": "learned"},
+    "learned": {"kind": "learned", "zero_init_tail": False},
     "zero_init": {"kind": "learned", "zero_init_tail": True},
 }
 LEARNED = [name for name, fields in RESIZERS.items() if fields["kind"] == "learned"]

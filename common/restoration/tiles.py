@@ -164,12 +164,12 @@ class Tiling:
         yield from _blend(map(strip, rows), rows, scale, axis=0)
 
     def _along(self, length: int) -> list[_Cut]:
-        if length <= self.size:
-            return [_Cut(0, length, 0, length)]
         unit = self.multiple
         last = (length - self.size) // unit
+        if last <= 0:
+            return [_Cut(0, length, 0, length)]
         # In units, so that what is rounded down takes nothing of the overlap.
-        steps = -(-last // ((self.size - self.overlap) // unit)) or 1
+        steps = -(-last // ((self.size - self.overlap) // unit))
         cuts = []
         for index in range(steps + 1):
             start = index * last // steps * unit

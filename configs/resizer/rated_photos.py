@@ -1,6 +1,6 @@
 """Quality of photographs at a quarter of their size: the demo, minutes, no download.
 
-    python -m resizer.main --mode=study --workdir=runs/study \
+    python -m resizer.main --mode=study --resizers=zero_init --workdir=runs/study \
         --config=configs/resizer/rated_photos.py
     python -m resizer.main --workdir=runs/small \
         --config=configs/resizer/rated_photos.py:phase=0
@@ -23,7 +23,7 @@ from resizer.config import put_behind
 def get_config(arg: str | None = None):
     """Arguments: the `phase`, `resizer`, `backbone`, `smoke`."""
     args = configs.parse_arg(
-        arg, phase=1, resizer="learned", backbone="resnet20", smoke=False
+        arg, phase=1, resizer="zero_init", backbone="resnet20", smoke=False
     )
     smoke = ",smoke" if args.smoke else ""
     config = rated_photos.get_config(f"{args.backbone}{smoke}")

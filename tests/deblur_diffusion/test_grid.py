@@ -36,10 +36,13 @@ def made(task, monkeypatch):
         samples = None if preset is None else np.stack([image, image + 0.1])
         return predict.Result(image + np.float32(error), samples)
 
-    shapes = jax.eval_shape(task.init, jax.random.key(0), task.batch_spec(1))
     monkeypatch.setattr(predict, "deblur", deblur)
-    monkeypatch.setattr(modes, "find_variables", lambda *_: (shapes, "here"))
+    monkeypatch.setattr(modes, "find_variables", lambda *_: (shapes_of(task), "here"))
     return calls
+
+
+def shapes_of(task):
+    return jax.eval_shape(task.init, jax.random.key(0), task.batch_spec(1))
 
 
 def run(task, home, **given):
@@ -48,7 +51,7 @@ def run(task, home, **given):
         return grid.run(task, task.config, str(home), None)
 
 
-def test_every_cell_of_every_image_once(task, made, tmp_path):
+def test_every_cell_of_every_image_once(task, made, tmp_path, monkeypatch):
     text = run(task, tmp_path)
     assert len(made) == 3 * 5  # three photographs, the predictor and four cells
     with open(tmp_path / "grid.csv", newline="") as file:
@@ -66,6 +69,10 @@ def test_every_cell_of_every_image_once(task, made, tmp_path):
     run(task, tmp_path, grid_steps=["10", "50", "100"])
     assert len(made) == 3 * 5 + 3 * 2
     assert made[-1].steps == 100
+    # Other weights, other samples.
+    monkeypatch.setattr(modes, "find_variables", lambda *_: (shapes_of(task), "there"))
+    run(task, tmp_path)
+    assert len(made) == 3 * 5 + 3 * 2 + 3 * 5
 
 
 @pytest.mark.parametrize(

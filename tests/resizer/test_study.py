@@ -9,7 +9,7 @@ from absl.testing import flagsaver
 from common.checkpoint import weights
 from common.errors import ConfigError, DataError
 from common.train import loop
-from resizer import grid, published, runs, study, table
+from resizer import grid, models, phases, published, runs, study, table
 from resizer.runs import Point, Runs
 from resizer.tasks import Classification
 from tests.resizer.small import config_of, described, filled
@@ -203,6 +203,19 @@ def test_results_that_cannot_be(fields, tmp_path):
     path.write_text("\n".join(lines))
     with pytest.raises(DataError, match=r"results.csv:2"):
         published.read_results(path)
+
+
+def test_each_resizer_is_what_its_name_says():
+    """Whatever the config had before."""
+    config = config_of()
+    for name in ("zero_init", "learned", "antialias", "bilinear", "learned"):
+        phases.choose(config, name)
+        made = Classification(config).model.resizer
+        if name in phases.LEARNED:
+            assert isinstance(made, models.LearnedResizer)
+            assert made.zero_init_tail == (name == "zero_init")
+        else:
+            assert made == models.BilinearResizer(antialias=name == "antialias")
 
 
 def test_a_result_is_kept_in_its_folder(trained, tmp_path):

@@ -8,9 +8,10 @@ from PIL import Image
 
 from common.checkpoint import weights
 from common.errors import ConfigError, DataError
-from enhancement import command
+from enhancement import command, recipes
 from enhancement import config as configs
 from enhancement.satellite_task import SatelliteSR
+from enhancement.tasks import Restoration
 
 rasterio = pytest.importorskip("rasterio")
 from tests.enhancement import geotiff_scenes as scenes  # noqa: E402
@@ -105,3 +106,38 @@ def test_scenes_and_pictures_do_not_mix(home):
     (home / "in/a.tif").unlink()
     with pytest.raises(ConfigError, match="GeoTIFF"):
         run(home, bands=["1"])
+
+
+def test_opacity_grows_with_the_picture(home):
+    (home / "in/a.tif").unlink()
+    pixels = np.full((8, 10, 4), 90, np.uint8)
+    pixels[:, 5:, 3] = 255
+    Image.fromarray(pixels).save(home / "in/b.png")
+    run(home)
+    with Image.open(home / "out/b.png") as image:
+        assert (image.mode, image.size) == ("RGBA", (20, 16))
+        alpha = np.asarray(image)[..., 3]
+    np.testing.assert_array_equal(alpha[:, :9], 90)
+    np.testing.assert_array_equal(alpha[:, 11:], 255)
+
+
+def test_a_grey_raw_image_becomes_a_coloured_one(home):
+    (home / "in/a.tif").unlink()
+    mosaic = np.random.default_rng(0).integers(0, 256, (12, 16)).astype(np.uint8)
+    Image.fromarray(mosaic).save(home / "in/raw.png")
+    config = recipes.recipe("demosaic")
+    config.data.source = "fake"
+    configs.shrink(config)
+    task = Restoration(config)
+    shapes = jax.eval_shape(task.init, jax.random.key(0), task.batch_spec(1))
+    rng = np.random.default_rng(1)
+    params = jax.tree.map(
+        lambda x: rng.normal(0, 0.3, x.shape).astype(np.float32), shapes
+    )
+    weights.save(home / "weights.npz", params)
+    with flagsaver.flagsaver(input=str(home / "in"), output=str(home / "out")):
+        command.run(task, config, None, str(home / "weights.npz"))
+    with Image.open(home / "out/raw.png") as image:
+        assert image.mode == "RGB"
+        pixels = np.asarray(image).astype(int)
+    assert np.abs(pixels[..., 0] - pixels[..., 2]).max() > 10
